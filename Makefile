@@ -1,0 +1,37 @@
+# Two commands do everything on a fresh machine: `make demo` runs the main job, `make test` passes the tests.
+# Both need Rust 1.95 or newer and a C compiler; the tests also Python 3.10 and Node 20 for the SDKs of other languages.
+
+CARGO ?= cargo
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt bench build clients
+
+help: ## Says what can be made.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+need-rust:
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust 1.95 or newer, see https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: on Debian, apt-get install build-essential" >&2; exit 1; }
+
+build: need-rust ## Builds the program.
+	$(CARGO) build --locked
+
+demo: need-rust ## Runs the shop, plays good and bad releases, and shows how the verdicts ripen. DEMO="--once" ends after them.
+	$(CARGO) run --locked --quiet -- demo $(DEMO)
+
+clients: ## Installs the SDKs of other languages that the tests talk to.
+	sh tests/setup.sh
+
+test: need-rust clients ## Runs all tests, with real SDKs and on real telemetry.
+	$(CARGO) test --locked --workspace
+
+lint: need-rust ## Formatting and clippy, warnings as errors.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+fmt: need-rust ## Formats the code.
+	$(CARGO) fmt --all
+
+bench: need-rust ## Runs the benches; by hand, the results go into the notes.
+	$(CARGO) bench --locked

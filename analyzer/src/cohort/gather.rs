@@ -1,0 +1,103 @@
+//! Reads the evidence on a rollout from the tables.
+//!
+//! From `red` and `errors` where they carry what the selectors ask for; else from `spans`: slower, same answer.
+
+use std::time::Duration;
+
+use haldane_store::schema::BUCKET_SECONDS;
+use haldane_store::{Classified, Environment, Fault, ServiceName, UnixNanos};
+
+use super::cells::{self, CellRows};
+use super::predicate::{Source, source_of, where_clause};
+use super::selector::Selector;
+use crate::judge::{Evidence, Pairing, Role};
+use crate::query::{Engine, QueryError, instant};
+
+/// What evidence is wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Question<'a> {
+    pub(crate) service: &'a ServiceName,
+    pub(crate) environment: &'a Environment,
+    pub(crate) baseline: &'a Selector,
+    pub(crate) canary: &'a Selector,
+    pub(crate) started_at: UnixNanos,
+    /// Whole windows that end by then are read.
+    pub(crate) until: UnixNanos,
+    /// How much of the baseline before `started_at` is read.
+    pub(crate) history: Duration,
+    pub(crate) seed: u64,
+}
+
+/// Why evidence could not be gathered.
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// The tables cannot be read.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// A table has other columns than this version writes.
+    #[error("the table {table} has an unexpected column {column}")]
+    Column {
+        /// Which table.
+        table: &'static str,
+        /// Which column.
+        column: &'static str,
+    },
+}
+
+impl Classified for GatherError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Query(error) => error.fault(),
+            Self::Column { .. } => Fault::Bug,
+        }
+    }
+}
+
+/// Reads all cells and errors of both cohorts. The pairing is concurrent; the caller may choose the other one.
+pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<Evidence, GatherError> {
+    let from = question.started_at.minus(question.history);
+    let mut rows = CellRows::default();
+    for (role, selector, since) in
+        [(Role::Baseline, question.baseline, from), (Role::Canary, question.canary, question.started_at)]
+    {
+        let range = format!("time >= {} AND time < {}", instant(since), instant(question.until));
+        let chosen = where_clause(question.service, question.environment, selector);
+        let sql = match source_of(selector) {
+            Source::Rollups => cells::red_sql(&chosen.rollups, &range),
+            Source::Spans => cells::spans_sql(&chosen.spans, &range),
+        };
+        rows.add_cells(role, &engine.sql(&sql).await?.batches)?;
+        if source_of(selector) == Source::Rollups {
+            let sql = cells::errors_sql(&chosen.rollups, &range);
+            rows.add_errors(role, &engine.sql(&sql).await?.batches)?;
+        }
+    }
+    let (cells, errors) = rows.finish();
+    Ok(Evidence {
+        seed: question.seed,
+        pairing: Pairing::Concurrent,
+        window: Duration::from_secs(BUCKET_SECONDS),
+        started_at: question.started_at,
+        until: question.until,
+        cells,
+        errors,
+    })
+}
+
+/// When a cohort was first seen since an instant.
+pub(crate) async fn first_seen(
+    engine: &Engine,
+    service: &ServiceName,
+    environment: &Environment,
+    selector: &Selector,
+    since: UnixNanos,
+) -> Result<Option<UnixNanos>, GatherError> {
+    let chosen = where_clause(service, environment, selector);
+    let (table, chosen) = match source_of(selector) {
+        Source::Rollups => ("red", chosen.rollups),
+        Source::Spans => ("spans", chosen.spans),
+    };
+    let sql = format!("SELECT min(time) AS time FROM {table} WHERE {chosen} AND time >= {}", instant(since));
+    let seen = cells::first_time(&engine.sql(&sql).await?.batches)?;
+    Ok(seen.map(|at| at.bucket(Duration::from_secs(BUCKET_SECONDS))))
+}

@@ -1,0 +1,15 @@
+//! Cohorts: who belongs to one, and how its evidence is read from the tables.
+
+mod cells;
+mod gather;
+mod predicate;
+mod selector;
+
+pub use gather::GatherError;
+pub use selector::{MATCHERS_MAX, Selector, SelectorError};
+
+pub(crate) use cells::{Columns, text, unsigned};
+pub(crate) use gather::{Question, first_seen, gather};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! From comparisons to a decision.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::policy::{CheckKind, Policy};
+use crate::stats::likelihood::ln_sum_exp;
+
+use super::evidence::{Evidence, Pairing};
+use super::judgement::{
+    CohortTotals, Comparison, Culprit, CulpritKind, Decision, Doubt, Finding, Judgement, NonEmpty, Proof, Regression,
+};
+use super::table::{Part, Table};
+
+/// At most this many culprits are named.
+const CULPRITS_MAX: usize = 10;
+
+/// Decides. The culprits are looked for only when there is harm.
+pub(super) fn decide(
+    policy: &Policy,
+    evidence: &Evidence,
+    table: &Table<'_>,
+    mut comparisons: Vec<Comparison>,
+    culprits: impl FnOnce() -> Vec<Culprit>,
+) -> Judgement {
+    let parts: Vec<f64> = comparisons.iter().filter(|one| one.weight > 0.0).map(|one| one.weight.ln() + one.ln_e).collect();
+    let ln_risk = if parts.is_empty() { 0.0 } else { ln_sum_exp(&parts) };
+    let required = || comparisons.iter().filter(|one| one.required);
+    let ln_promotion = required().map(|one| one.ln_promote).fold(f64::INFINITY, f64::min);
+    let ln_promotion = if ln_promotion.is_finite() { ln_promotion } else { 0.0 };
+    let (baseline, canary) = (totals(table, Part::Baseline), totals(table, Part::Canary));
+    let elapsed = evidence.until.since(evidence.started_at);
+    let bar = -policy.alpha().ln();
+    let worst = worst(&comparisons).filter(|_| ln_risk >= bar && baseline.requests > 0 && canary.requests > 0);
+    let (decision, culprits) = match worst {
+        Some(index) => {
+            comparisons[index].finding = Finding::Regressed;
+            let culprits = guilty(culprits(), &comparisons, index);
+            (rollback(&comparisons, index, &culprits), culprits)
+        }
+        None => {
+            let doubts = doubts(policy, table, &comparisons, (baseline, canary), (elapsed, ln_risk));
+            (undecided(policy, &comparisons, doubts, elapsed), Vec::new())
+        }
+    };
+    Judgement { decision, ln_risk, ln_promotion, comparisons, culprits, baseline, canary }
+}
+
+fn worst(comparisons: &[Comparison]) -> Option<usize> {
+    let part = |index: &usize| comparisons[*index].weight.ln() + comparisons[*index].ln_e;
+    (0..comparisons.len()).filter(|index| comparisons[*index].weight > 0.0).max_by(|a, b| part(a).total_cmp(&part(b)).then(b.cmp(a)))
+}
+
+fn rollback(comparisons: &[Comparison], worst: usize, culprits: &[Culprit]) -> Decision {
+    let regression = |one: &Comparison| Regression { comparison: one.name.clone(), ln_e: one.ln_e, reason: reason(one, culprits) };
+    let others = comparisons.iter().enumerate().filter(|(index, one)| *index != worst && one.finding == Finding::Regressed);
+    Decision::Rollback { worst: regression(&comparisons[worst]), others: others.map(|(_, one)| regression(one)).collect() }
+}
+
+/// The sentence of the operation that has most of the excess says more than that of the service.
+fn reason(comparison: &Comparison, culprits: &[Culprit]) -> String {
+    let main = |culprit: &&Culprit| {
+        culprit.comparison == comparison.name && culprit.kind == CulpritKind::Operation && culprit.share >= 0.5
+    };
+    culprits.iter().find(main).map_or_else(|| comparison.reason.clone(), |culprit| culprit.reason.clone())
+}
+
+/// The culprits of comparisons that regressed, those of the worst one first.
+fn guilty(culprits: Vec<Culprit>, comparisons: &[Comparison], worst: usize) -> Vec<Culprit> {
+    let regressed = |name: &str| comparisons.iter().any(|one| one.name == name && one.finding == Finding::Regressed);
+    let mut kept: Vec<Culprit> = Vec::new();
+    let (first, others): (Vec<_>, Vec<_>) = culprits.into_iter().partition(|culprit| culprit.comparison == comparisons[worst].name);
+    for culprit in first.into_iter().chain(others) {
+        // An operation or instance that is slower shows at several quantiles: once is enough.
+        let known = kept.iter().any(|one| one.kind == culprit.kind && one.name == culprit.name);
+        if !known && regressed(&culprit.comparison) && kept.len() < CULPRITS_MAX {
+            kept.push(culprit);
+        }
+    }
+    kept
+}
+
+fn undecided(policy: &Policy, comparisons: &[Comparison], doubts: Vec<Doubt>, elapsed: Duration) -> Decision {
+    let required = || comparisons.iter().filter(|one| one.required);
+    let over = elapsed >= policy.max_duration();
+    match NonEmpty::try_new(doubts) {
+        Some(because) if over => Decision::Inconclusive { because },
+        Some(doubts) => Decision::Continue { eta: eta(policy, comparisons, elapsed), doubts },
+        None => {
+            let proofs = required().map(|one| Proof { comparison: one.name.clone(), ln_e: one.ln_promote, reason: one.reason.clone() });
+            match NonEmpty::try_new(proofs.collect()) {
+                Some(proofs) => Decision::Promote { proofs },
+                // A policy requires a check; without one there is nothing that could be promoted.
+                None => Decision::Continue { doubts: NonEmpty { first: Doubt::NoData { cohort: "canary" }, rest: Vec::new() }, eta: None },
+            }
+        }
+    }
+}
+
+/// When the last required comparison is expected to be settled; not before the minimum time.
+fn eta(policy: &Policy, comparisons: &[Comparison], elapsed: Duration) -> Option<Duration> {
+    let open = comparisons.iter().filter(|one| one.required && one.finding != Finding::NotWorse);
+    let etas: Option<Vec<Duration>> = open.map(|one| one.detectable.and_then(|detectable| detectable.eta)).collect();
+    let left = policy.min_duration().saturating_sub(elapsed);
+    etas.map(|etas| etas.into_iter().fold(left, Duration::max))
+}
+
+/// Everything that stands in the way of a promotion, the most basic first.
+fn doubts(
+    policy: &Policy,
+    table: &Table<'_>,
+    comparisons: &[Comparison],
+    (baseline, canary): (CohortTotals, CohortTotals),
+    (elapsed, ln_risk): (Duration, f64),
+) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    for (cohort, totals) in [("baseline", baseline), ("canary", canary)] {
+        let (requests, needed) = (totals.requests, policy.min_requests());
+        if requests == 0 {
+            doubts.push(Doubt::NoData { cohort });
+        } else if requests < needed {
+            doubts.push(Doubt::FewRequests { cohort, requests, needed });
+        }
+    }
+    if table.broken > 0 {
+        doubts.push(Doubt::BrokenData { cells: table.broken });
+    }
+    if !doubts.is_empty() {
+        return doubts;
+    }
+    doubts.extend(silence(table, elapsed));
+    doubts.extend(uncovered(comparisons, canary));
+    if ln_risk >= -0.5 * policy.alpha().ln() {
+        let suspect = worst(comparisons).map(|index| &comparisons[index]);
+        doubts.extend(suspect.map(|one| Doubt::Suspicious { comparison: one.name.clone(), reason: one.reason.clone() }));
+    }
+    for one in comparisons {
+        let bar = -policy.beta().ln();
+        if one.kind == CheckKind::Throughput && one.finding == Finding::Undecided {
+            doubts.push(Doubt::Throughput { reason: one.reason.clone() });
+        } else if one.required && one.kind != CheckKind::Throughput && !(one.ln_promote >= bar) {
+            doubts.push(Doubt::Unproven { comparison: one.name.clone(), reason: one.reason.clone() });
+        }
+    }
+    if elapsed < policy.min_duration() {
+        doubts.push(Doubt::TooEarly { left: policy.min_duration().saturating_sub(elapsed) });
+    }
+    doubts
+}
+
+/// A cohort whose requests stopped is not promoted on what it did before.
+fn silence(table: &Table<'_>, elapsed: Duration) -> Option<Doubt> {
+    let parts: &[Part] = match table.pairing {
+        Pairing::Concurrent => &[Part::Canary, Part::Baseline],
+        Pairing::Preceding => &[Part::Canary],
+    };
+    let last = |part: Part| table.all().filter(|row| row.side == part && row.requests > 0.0).map(|row| row.window).max();
+    let latest = parts.iter().filter_map(|part| last(*part)).min()?;
+    let since = table.clock.duration(table.clock.end.saturating_sub(latest).saturating_sub(1));
+    (since > Duration::from_secs(120).max(elapsed / 2)).then_some(Doubt::Silent { since })
+}
+
+/// What is compared has to be most of what the canary serves.
+fn uncovered(comparisons: &[Comparison], canary: CohortTotals) -> Option<Doubt> {
+    let compared = comparisons.iter().filter(|one| one.required && matches!(one.kind, CheckKind::ErrorRate | CheckKind::Latency));
+    let least = compared.map(|one| one.canary.requests).fold(f64::INFINITY, f64::min);
+    let covered = least / canary.requests.max(1) as f64;
+    (covered < 0.5).then_some(Doubt::Uncovered { covered })
+}
+
+fn totals(table: &Table<'_>, part: Part) -> CohortTotals {
+    let mut instances = BTreeSet::new();
+    let mut requests: u64 = 0;
+    for row in table.all().filter(|row| row.side == part && row.requests > 0.0) {
+        instances.insert(row.instance);
+        requests = requests.saturating_add(row.cell.requests);
+    }
+    CohortTotals { requests, instances: instances.len() as u64 }
+}

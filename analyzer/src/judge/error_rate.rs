@@ -1,0 +1,89 @@
+//! The check `error_rate`: does a larger share of requests fail?
+
+use crate::policy::{CheckKind, Margin, Policy};
+
+use super::counts::{Counts, RowCounts, StratumBuilder};
+use super::judgement::{Comparison, Effect, EffectMeasure, Finding, Side};
+use super::rates::{RateAnswer, RateQuestion, compare};
+use super::settle::{Settled, settle};
+use super::table::Table;
+use super::wording;
+
+/// Instances differ by this much, on the log scale, where it cannot be measured (F19).
+const SIGMA_PRIOR: f64 = 0.2;
+
+/// As many requests as the service's rate is worth for the rate of one operation.
+const SHRINK_REQUESTS: f64 = 100.0;
+
+/// Compares the rates of failed requests.
+pub(super) fn compare_errors(table: &Table<'_>, policy: &Policy) -> (Comparison, RateAnswer) {
+    let strata = (0..table.operations.len())
+        .map(|operation| {
+            let mut stratum = StratumBuilder::new(table, operation);
+            for row in &table.rows[operation] {
+                stratum.add(table, row, RowCounts { requests: row.requests, events: row.errors, promote_events: row.errors });
+            }
+            stratum.finish()
+        })
+        .filter(|stratum| stratum.canary.expected > 0.0 || stratum.known.expected > 0.0)
+        .collect();
+    let counts = Counts { strata };
+    let question = RateQuestion {
+        nulls: nulls(&counts, policy.error_rollback),
+        promote_null: policy.error_promote.relative.ln_1p(),
+        promote_absolute: Some(policy.error_promote.absolute).filter(|margin| *margin > 0.0),
+        sigma_prior: SIGMA_PRIOR,
+    };
+    let answer = compare(table, &counts, &question);
+    (comparison(table, policy, &answer), answer)
+}
+
+/// By operation: `ln` of the rate ratio at the margin, the larger of the relative and the absolute one.
+///
+/// The absolute margin as a ratio needs the baseline's rate. It is estimated from all of the baseline; an error in it moves
+/// the null between margins, but never below the relative one, so that equal versions keep their guarantee.
+fn nulls(counts: &Counts, margin: Margin) -> Vec<f64> {
+    let (requests, events) = counts.strata.iter().fold((1.0, 0.5), |(n, y), stratum| (n + stratum.known.expected, y + stratum.known.events));
+    let overall: f64 = events / requests;
+    counts
+        .strata
+        .iter()
+        .map(|stratum| {
+            let rate = (stratum.known.events + SHRINK_REQUESTS * overall) / (stratum.known.expected + SHRINK_REQUESTS);
+            margin.relative.max(margin.absolute / rate).ln_1p()
+        })
+        .collect()
+}
+
+fn comparison(table: &Table<'_>, policy: &Policy, answer: &RateAnswer) -> Comparison {
+    let kind = CheckKind::ErrorRate;
+    let compared = &answer.compared;
+    let rate = |events: f64, requests: f64| (requests > 0.0).then(|| events / requests);
+    let effect = answer.ratio.map(|ratio| Effect::new(EffectMeasure::Rate, ratio));
+    let Settled { finding, detectable } = settle(policy, kind, 1.0, table, answer);
+    Comparison {
+        kind,
+        name: kind.name().into(),
+        finding,
+        required: policy.check(kind).is_some_and(|check| check.required),
+        weight: policy.weight(kind),
+        baseline: Side {
+            value: rate(compared.baseline_events, compared.baseline_requests),
+            events: compared.baseline_events,
+            requests: compared.baseline_requests,
+        },
+        canary: Side {
+            value: rate(compared.canary_events, compared.canary_requests),
+            events: compared.canary_events,
+            requests: compared.canary_requests,
+        },
+        effect,
+        relative: policy.error_rollback.relative,
+        absolute: Some(policy.error_rollback.absolute),
+        ln_e: answer.ln_e,
+        ln_promote: answer.ln_promote,
+        noise: (finding != Finding::NoData).then_some(answer.shown),
+        detectable,
+        reason: wording::errors(compared, answer.ratio.as_ref(), None),
+    }
+}

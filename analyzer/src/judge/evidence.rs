@@ -1,0 +1,91 @@
+//! What the judge sees: counts by window, cohort, operation and instance. Nothing else reaches it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use haldane_store::{ExponentialHistogram, UnixNanos};
+
+/// Everything that a verdict is computed from. The same evidence and policy give the same verdict, byte for byte.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// All chance in a judgement comes from here.
+    pub seed: u64,
+    /// What the canary is compared with.
+    pub pairing: Pairing,
+    /// Width of a window, as the roll-ups have it.
+    pub window: Duration,
+    /// When the canary began to serve.
+    pub started_at: UnixNanos,
+    /// The watermark: windows that end later are not in here.
+    pub until: UnixNanos,
+    /// Counts of requests, sorted by time. Baseline cells before `started_at` are history.
+    pub cells: Vec<Cell>,
+    /// Counts of distinct errors.
+    pub errors: Vec<ErrorCount>,
+}
+
+/// What the canary's windows are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// The baseline in the same window: what hits both at once cancels.
+    Concurrent,
+    /// What ran before the rollout: drift between then and now does not cancel, and has to be allowed for.
+    Preceding,
+}
+
+/// The part a cohort plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The version that is known.
+    Baseline,
+    /// The version that is judged.
+    Canary,
+}
+
+/// The requests that one instance served for one operation in one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// Start of the window.
+    pub at: UnixNanos,
+    /// Whose requests these are.
+    pub cohort: Role,
+    /// The operation, such as `POST /pay`.
+    pub operation: Arc<str>,
+    /// The instance that served them.
+    pub instance: Arc<str>,
+    /// How many requests.
+    pub requests: u64,
+    /// How many of them failed.
+    pub errors: u64,
+    /// How long they took, in nanoseconds.
+    pub durations: ExponentialHistogram,
+    /// A trace that failed.
+    pub error_trace: Option<Arc<str>>,
+    /// The slowest trace.
+    pub slow_trace: Option<Arc<str>>,
+}
+
+/// How often one distinct error was seen in one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ErrorCount {
+    /// Start of the window.
+    pub at: UnixNanos,
+    /// Whose errors these are.
+    pub cohort: Role,
+    /// The operation in which it happened; empty where that is not known.
+    pub operation: Arc<str>,
+    /// The instance that reported it.
+    pub instance: Arc<str>,
+    /// Hash of source, type and normalised message: what makes two errors the same.
+    pub fingerprint: Arc<str>,
+    /// `exception`, `log` or `status`.
+    pub source: Arc<str>,
+    /// Such as `StripeSecretMissing`.
+    pub error_type: Arc<str>,
+    /// With what varies replaced.
+    pub message: Arc<str>,
+    /// How often.
+    pub count: u64,
+    /// One trace in which it happened.
+    pub trace: Option<Arc<str>>,
+}

@@ -1,0 +1,6 @@
+mod world;
+
+mod alarms;
+mod broken;
+mod cost;
+mod scenarios;

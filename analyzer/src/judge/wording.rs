@@ -1,0 +1,167 @@
+//! Sentences with numbers, for people.
+
+use crate::stats::effect::RatioInterval;
+use crate::stats::likelihood::PairCounts;
+
+use super::evidence::Pairing;
+use super::judgement::Effect;
+use super::new_errors::DistinctError;
+
+/// "errors on POST /pay 3.1 × baseline (99 % interval 2.0 to 4.9): 412 of 13,300 against 131 of 13,100".
+pub(super) fn errors(compared: &PairCounts, ratio: Option<&RatioInterval>, operation: Option<&str>) -> String {
+    let place = on(operation);
+    let counts = format!(
+        "{} of {} against {} of {}",
+        count(compared.canary_events),
+        count(compared.canary_requests),
+        count(compared.baseline_events),
+        count(compared.baseline_requests)
+    );
+    match ratio {
+        _ if compared.canary_requests <= 0.0 || compared.baseline_requests <= 0.0 => {
+            format!("errors{place}: no windows yet in which both cohorts served")
+        }
+        None => format!("no errors{place} in either cohort: {counts}"),
+        Some(ratio) => format!("errors{place} {}: {counts}", times(ratio.estimate, ratio.low, ratio.high)),
+    }
+}
+
+/// "p99 on GET /search 1.40 × baseline (99 % interval 1.22 to 1.61): 310 ms against 221 ms".
+pub(super) fn latency(q: f64, effect: Option<&Effect>, [baseline, canary]: [Option<f64>; 2], operation: Option<&str>) -> String {
+    let (name, place) = (quantile(q), on(operation));
+    match (effect, baseline, canary) {
+        (Some(effect), Some(baseline), Some(canary)) => format!(
+            "{name} latency{place} {}: {} against {}",
+            times(effect.estimate, effect.low, effect.high),
+            seconds(canary),
+            seconds(baseline)
+        ),
+        (None, Some(baseline), Some(canary)) => {
+            format!("{name} latency{place}: {} against {}, too few requests to compare", seconds(canary), seconds(baseline))
+        }
+        _ => format!("{name} latency{place}: no requests to compare yet"),
+    }
+}
+
+/// "a new error …".
+pub(super) fn new_errors(worst: Option<&DistinctError<'_>>, canary_requests: f64, baseline_requests: f64) -> String {
+    let Some(error) = worst else {
+        return format!("no error that the baseline does not have, in {} requests", count(canary_requests));
+    };
+    let named = error.named();
+    let what = match (named.error_type.is_empty(), named.message.is_empty()) {
+        (false, false) => format!("{}: {}", named.error_type, shortened(&named.message)),
+        (false, true) => named.error_type.to_string(),
+        (true, _) => shortened(&named.message),
+    };
+    format!(
+        "{what} {} in {} requests of the canary, against {} in {} of the baseline",
+        often(error.canary_count),
+        count(canary_requests),
+        count(error.baseline_count as f64),
+        count(baseline_requests)
+    )
+}
+
+/// "instance pod-3 12 × the canary's other instances (…): 40 of 900 against 3 of 2,700".
+pub(super) fn instance(name: &str, ratio: Option<&RatioInterval>, pair: &PairCounts) -> String {
+    let much = ratio.map(|ratio| times(ratio.estimate, ratio.low, ratio.high).replace("baseline", "the canary's other instances"));
+    format!(
+        "instance {} {}: {} of {} against {} of {}",
+        shortened(name),
+        much.unwrap_or_default(),
+        count(pair.canary_events),
+        count(pair.canary_requests),
+        count(pair.baseline_events),
+        count(pair.baseline_requests)
+    )
+}
+
+/// "the canary serves 0.4 × its earlier share of the traffic".
+pub(super) fn throughput(pairing: Pairing, ratio: Option<&RatioInterval>, pair: &PairCounts) -> String {
+    let Some(ratio) = ratio else { return "too little traffic to compare throughput yet".into() };
+    let interval = format!("(99 % interval {} to {})", number(ratio.low), number(ratio.high));
+    match pairing {
+        Pairing::Concurrent => format!(
+            "the canary serves {} × its earlier share of the traffic {interval}: {} against {}",
+            number(ratio.estimate),
+            percent(pair.canary_events / pair.canary_requests),
+            percent(pair.baseline_events / pair.baseline_requests)
+        ),
+        Pairing::Preceding => format!("the service serves {} × its earlier traffic {interval}", number(ratio.estimate)),
+    }
+}
+
+/// `p99`, `p99.9`.
+pub(super) fn quantile(q: f64) -> String {
+    let text = format!("{:.3}", q * 100.0);
+    format!("p{}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+fn on(operation: Option<&str>) -> String {
+    operation.map(|operation| format!(" on {}", shortened(operation))).unwrap_or_default()
+}
+
+fn times(estimate: f64, low: f64, high: f64) -> String {
+    let interval = if high.is_finite() { format!("{} to {}", number(low), number(high)) } else { format!("at least {}", number(low)) };
+    if estimate.is_finite() {
+        format!("{} × baseline (99 % interval {interval})", number(estimate))
+    } else {
+        format!("{interval} × baseline, which has none")
+    }
+}
+
+fn often(times: u64) -> String {
+    match times {
+        0 => "never".into(),
+        1 => "once".into(),
+        2 => "twice".into(),
+        more => format!("{} times", count(more as f64)),
+    }
+}
+
+/// Two or three significant digits.
+pub(super) fn number(value: f64) -> String {
+    match value {
+        value if !value.is_finite() => "∞".into(),
+        value if value >= 1000.0 => count(value),
+        value if value >= 10.0 => format!("{value:.0}"),
+        value if value >= 1.995 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    }
+}
+
+/// With commas between thousands.
+pub(super) fn count(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn seconds(value: f64) -> String {
+    match value {
+        value if value >= 10.0 => format!("{value:.0} s"),
+        value if value >= 1.0 => format!("{value:.2} s"),
+        value if value >= 0.01 => format!("{:.0} ms", value * 1e3),
+        value if value >= 0.001 => format!("{:.1} ms", value * 1e3),
+        value => format!("{:.0} µs", value * 1e6),
+    }
+}
+
+/// At most 120 characters: names come from outside.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

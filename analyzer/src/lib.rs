@@ -1,0 +1,20 @@
+//! Compares the telemetry of two cohorts of one service and judges whether the newer one hurts users.
+//!
+//! Always holds: the judge is pure, so a verdict follows from its evidence and policy alone; what cannot be computed is an
+//! error, never a promotion. This crate knows nothing of how telemetry came in, nor of HTTP.
+
+pub mod query;
+
+pub mod cohort;
+pub mod policy;
+
+mod stats;
+
+pub mod judge;
+pub mod verdict;
+
+pub mod rollout;
+
+pub use query::{Engine, QueryError, QueryLimits, QueryResult};
+pub use rollout::{AnalyzerConfig, Rollouts, Scheduler};
+pub use verdict::Verdict;

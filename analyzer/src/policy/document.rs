@@ -1,0 +1,77 @@
+//! A policy as a verdict shows it: every value that was in force, under the names that overrides use.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Policy;
+
+/// The policy in force, written out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct PolicyDocument {
+    /// Chance of a false rollback over the whole rollout and all checks.
+    pub alpha: f64,
+    /// Chance of a false promotion, per check.
+    pub beta: f64,
+    /// Errors may grow by this share before a rollback.
+    pub error_relative: f64,
+    /// Errors may grow by this much of all requests before a rollback.
+    pub error_absolute: f64,
+    /// A promotion shows that errors grew by less than this share.
+    pub promote_error_relative: f64,
+    /// … or by less than this much of all requests.
+    pub promote_error_absolute: f64,
+    /// Latency may grow by this share before a rollback.
+    pub latency_relative: f64,
+    /// A promotion shows that latency grew by less than this share.
+    pub promote_latency_relative: f64,
+    /// The quantiles of latency that are compared.
+    pub latency_quantiles: Vec<f64>,
+    /// The canary's traffic may change by this share before it blocks a promotion.
+    pub throughput_tolerance: f64,
+    /// No promotion before this many seconds.
+    pub min_duration_seconds: u64,
+    /// What is undecided after this many seconds ends inconclusive.
+    pub max_duration_seconds: u64,
+    /// No promotion with fewer requests in either cohort.
+    pub min_requests: u64,
+    /// The checks that are made.
+    pub checks: Vec<CheckDocument>,
+}
+
+/// A check in a policy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct CheckDocument {
+    /// `error_rate`, `latency`, `throughput` or `new_errors`.
+    pub name: String,
+    /// Whether a promotion needs its proof.
+    pub required: bool,
+    /// Its part of the false-alarm budget; the parts add up to one.
+    pub weight: f64,
+}
+
+impl From<&Policy> for PolicyDocument {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            alpha: policy.alpha,
+            beta: policy.beta,
+            error_relative: policy.error_rollback.relative,
+            error_absolute: policy.error_rollback.absolute,
+            promote_error_relative: policy.error_promote.relative,
+            promote_error_absolute: policy.error_promote.absolute,
+            latency_relative: policy.latency_rollback,
+            promote_latency_relative: policy.latency_promote,
+            latency_quantiles: policy.quantiles.clone(),
+            throughput_tolerance: policy.throughput_tolerance,
+            min_duration_seconds: policy.min_duration.as_secs(),
+            max_duration_seconds: policy.max_duration.as_secs(),
+            min_requests: policy.min_requests,
+            checks: policy
+                .checks
+                .iter()
+                .map(|check| CheckDocument { name: check.kind.name().into(), required: check.required, weight: policy.weight(check.kind) })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What a rollout is held to: the checks, their margins, and how often the judge may be wrong.
+//!
+//! A [`Policy`] that exists is right: it is the default, or the default [`Policy::with`] overrides that were all checked.
+
+mod document;
+mod overrides;
+
+use std::time::Duration;
+
+pub use document::{CheckDocument, PolicyDocument};
+pub use overrides::{CheckOverride, PolicyError, PolicyMistake, PolicyOverrides};
+
+/// What the judge asks and how sure it has to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    pub(crate) alpha: f64,
+    pub(crate) beta: f64,
+    pub(crate) error_rollback: Margin,
+    pub(crate) error_promote: Margin,
+    pub(crate) latency_rollback: f64,
+    pub(crate) latency_promote: f64,
+    pub(crate) quantiles: Vec<f64>,
+    pub(crate) throughput_tolerance: f64,
+    pub(crate) min_duration: Duration,
+    pub(crate) max_duration: Duration,
+    pub(crate) min_requests: u64,
+    pub(crate) checks: Vec<CheckPolicy>,
+}
+
+/// How much worse a rate may be: the larger of a share of the baseline and an absolute difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Margin {
+    /// As a share of the baseline's rate; 0.25 is 25 %.
+    pub relative: f64,
+    /// As a difference of the two rates; 0.0005 is 0.05 percentage points.
+    pub absolute: f64,
+}
+
+/// A question that a policy asks of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CheckKind {
+    /// Does a larger share of requests fail?
+    ErrorRate,
+    /// Do requests take longer?
+    Latency,
+    /// Does the canary get and serve its share of the traffic?
+    Throughput,
+    /// Are there errors that the baseline does not have?
+    NewErrors,
+}
+
+/// One check of a policy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CheckPolicy {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// Whether a promotion needs its proof. A check that is not required can still demand a rollback.
+    pub required: bool,
+    /// Its part of the false-alarm budget, relative to the other checks' weights.
+    pub weight: f64,
+}
+
+impl CheckKind {
+    /// All of them, in the order in which they are reported.
+    pub const ALL: [Self; 4] = [Self::ErrorRate, Self::Latency, Self::Throughput, Self::NewErrors];
+
+    /// The name in policies and verdicts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ErrorRate => "error_rate",
+            Self::Latency => "latency",
+            Self::Throughput => "throughput",
+            Self::NewErrors => "new_errors",
+        }
+    }
+
+    /// The check of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// How the default policy asks it. Throughput can block a promotion but says nothing about harm, so it has no part of the budget.
+    pub const fn default_policy(self) -> CheckPolicy {
+        match self {
+            Self::ErrorRate => CheckPolicy { kind: self, required: true, weight: 0.4 },
+            Self::Latency => CheckPolicy { kind: self, required: true, weight: 0.4 },
+            Self::Throughput => CheckPolicy { kind: self, required: false, weight: 0.0 },
+            Self::NewErrors => CheckPolicy { kind: self, required: false, weight: 0.2 },
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            alpha: 0.01,
+            beta: 0.05,
+            error_rollback: Margin { relative: 0.25, absolute: 0.0005 },
+            error_promote: Margin { relative: 0.5, absolute: 0.005 },
+            latency_rollback: 0.10,
+            latency_promote: 0.25,
+            quantiles: vec![0.5, 0.95, 0.99],
+            throughput_tolerance: 0.5,
+            min_duration: Duration::from_secs(120),
+            max_duration: Duration::from_secs(3600),
+            min_requests: 50,
+            checks: CheckKind::ALL.map(CheckKind::default_policy).to_vec(),
+        }
+    }
+}
+
+impl Policy {
+    /// The chance, over a whole rollout and all checks, of rolling back a version that is not worse than the margins.
+    pub fn alpha(&self) -> f64 {
+        self.alpha
+    }
+
+    /// The chance, per check, of promoting a version that is worse than the promotion margins.
+    pub fn beta(&self) -> f64 {
+        self.beta
+    }
+
+    /// No promotion before this.
+    pub fn min_duration(&self) -> Duration {
+        self.min_duration
+    }
+
+    /// What is undecided by then ends inconclusive.
+    pub fn max_duration(&self) -> Duration {
+        self.max_duration
+    }
+
+    /// No promotion with fewer requests in either cohort.
+    pub fn min_requests(&self) -> u64 {
+        self.min_requests
+    }
+
+    /// What is asked, in the order in which it is reported.
+    pub fn checks(&self) -> &[CheckPolicy] {
+        &self.checks
+    }
+
+    /// How this policy asks a check, if it does.
+    pub fn check(&self, kind: CheckKind) -> Option<CheckPolicy> {
+        self.checks.iter().copied().find(|check| check.kind == kind)
+    }
+
+    /// A check's part of the false-alarm budget; the parts add up to one, or are all zero.
+    pub(crate) fn weight(&self, kind: CheckKind) -> f64 {
+        let total: f64 = self.checks.iter().map(|check| check.weight).sum();
+        match self.check(kind) {
+            Some(check) if total > 0.0 => check.weight / total,
+            _ => 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! What a rollout changes of the default policy, checked as a whole: every mistake is reported, not only the first.
+
+use std::time::Duration;
+
+use haldane_store::{Classified, Fault};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{CheckKind, CheckPolicy, Policy};
+
+/// What a rollout asks to be different from the default policy. Whatever is left out stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyOverrides {
+    /// Chance of a false rollback over the whole rollout, more than 0 and at most 0.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// Chance of a false promotion, per check, more than 0 and at most 0.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta: Option<f64>,
+    /// Errors may grow by this share before a rollback; 0.25 is 25 %.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_relative: Option<f64>,
+    /// Errors may grow by this much of all requests before a rollback; 0.0005 is 0.05 percentage points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_absolute: Option<f64>,
+    /// Latency may grow by this share before a rollback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_relative: Option<f64>,
+    /// A promotion shows that errors grew by less than this share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promote_error_relative: Option<f64>,
+    /// … or by less than this much of all requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promote_error_absolute: Option<f64>,
+    /// A promotion shows that latency grew by less than this share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promote_latency_relative: Option<f64>,
+    /// No promotion before this many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_duration_seconds: Option<u64>,
+    /// What is undecided after this many seconds ends inconclusive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_duration_seconds: Option<u64>,
+    /// No promotion with fewer requests in either cohort.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_requests: Option<u64>,
+    /// The checks to make, instead of all: no others are made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Vec<CheckOverride>>,
+}
+
+/// A check to make.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckOverride {
+    /// `error_rate`, `latency`, `throughput` or `new_errors`.
+    pub name: String,
+    /// Whether a promotion needs its proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+    /// Its part of the false-alarm budget, relative to the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+}
+
+/// What is wrong with the overrides: all of it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("the policy has {} mistake(s): {}", .mistakes.len(), list(.mistakes))]
+pub struct PolicyError {
+    /// Never empty.
+    pub mistakes: Vec<PolicyMistake>,
+}
+
+/// One mistake in a policy.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PolicyMistake {
+    /// A number outside its range.
+    #[error("{field} is {value}, it has to lie between {low} and {high}")]
+    Range {
+        /// Which field.
+        field: &'static str,
+        /// What was given.
+        value: f64,
+        /// The least that is accepted.
+        low: f64,
+        /// The most that is accepted.
+        high: f64,
+    },
+    /// A promotion margin below the rollback margin: such a version would be promoted and rolled back.
+    #[error("{promote} is {promote_value} but {rollback} is {rollback_value}: promotion may not be stricter than rollback")]
+    Crossed {
+        /// The promotion margin.
+        promote: &'static str,
+        /// Its value.
+        promote_value: f64,
+        /// The rollback margin.
+        rollback: &'static str,
+        /// Its value.
+        rollback_value: f64,
+    },
+    /// The end comes before the earliest promotion.
+    #[error("max_duration_seconds is {max}, less than min_duration_seconds, {min}")]
+    Durations {
+        /// Seconds before which nothing is promoted.
+        min: u64,
+        /// Seconds after which the rollout ends.
+        max: u64,
+    },
+    /// There is no such check.
+    #[error("there is no check {name:?}: take error_rate, latency, throughput or new_errors")]
+    UnknownCheck {
+        /// What was given.
+        name: String,
+    },
+    /// Named twice.
+    #[error("the check {name} is listed twice")]
+    RepeatedCheck {
+        /// Which.
+        name: &'static str,
+    },
+    /// Without a required check anything would be promoted; without a weight nothing could be rolled back.
+    #[error("of the checks, error_rate or latency has to be required and at least one has to have a weight above zero")]
+    NothingDecides,
+}
+
+impl Classified for PolicyError {
+    fn fault(&self) -> Fault {
+        Fault::Invalid
+    }
+}
+
+fn list(mistakes: &[PolicyMistake]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Policy {
+    /// This policy with what the overrides change.
+    ///
+    /// # Errors
+    /// Lists every mistake: numbers out of range, margins that cross, unknown or repeated checks.
+    pub fn with(mut self, overrides: &PolicyOverrides) -> Result<Self, PolicyError> {
+        let mut mistakes = Vec::new();
+        self.apply_numbers(overrides, &mut mistakes);
+        if let Some(checks) = &overrides.checks {
+            self.checks = checks_of(checks, &mut mistakes);
+        }
+        self.find_contradictions(&mut mistakes);
+        if mistakes.is_empty() { Ok(self) } else { Err(PolicyError { mistakes }) }
+    }
+
+    fn apply_numbers(&mut self, overrides: &PolicyOverrides, mistakes: &mut Vec<PolicyMistake>) {
+        let mut set = |target: &mut f64, field, given: Option<f64>, low: f64, high: f64| match given {
+            Some(value) if (low..=high).contains(&value) => *target = value,
+            Some(value) => mistakes.push(PolicyMistake::Range { field, value, low, high }),
+            None => {}
+        };
+        set(&mut self.alpha, "alpha", overrides.alpha, 1e-9, 0.5);
+        set(&mut self.beta, "beta", overrides.beta, 1e-9, 0.5);
+        set(&mut self.error_rollback.relative, "error_relative", overrides.error_relative, 0.0, 100.0);
+        set(&mut self.error_rollback.absolute, "error_absolute", overrides.error_absolute, 0.0, 1.0);
+        set(&mut self.latency_rollback, "latency_relative", overrides.latency_relative, 0.0, 100.0);
+        set(&mut self.error_promote.relative, "promote_error_relative", overrides.promote_error_relative, 0.01, 100.0);
+        set(&mut self.error_promote.absolute, "promote_error_absolute", overrides.promote_error_absolute, 0.0, 1.0);
+        set(&mut self.latency_promote, "promote_latency_relative", overrides.promote_latency_relative, 0.01, 100.0);
+        if let Some(seconds) = overrides.min_duration_seconds {
+            self.min_duration = Duration::from_secs(seconds);
+        }
+        if let Some(seconds) = overrides.max_duration_seconds {
+            self.max_duration = Duration::from_secs(seconds);
+        }
+        if let Some(requests) = overrides.min_requests {
+            self.min_requests = requests.max(1);
+        }
+    }
+
+    fn find_contradictions(&self, mistakes: &mut Vec<PolicyMistake>) {
+        let pairs = [
+            ("promote_error_relative", self.error_promote.relative, "error_relative", self.error_rollback.relative),
+            ("promote_error_absolute", self.error_promote.absolute, "error_absolute", self.error_rollback.absolute),
+            ("promote_latency_relative", self.latency_promote, "latency_relative", self.latency_rollback),
+        ];
+        for (promote, promote_value, rollback, rollback_value) in pairs {
+            if promote_value < rollback_value {
+                mistakes.push(PolicyMistake::Crossed { promote, promote_value, rollback, rollback_value });
+            }
+        }
+        let (min, max) = (self.min_duration.as_secs(), self.max_duration.as_secs());
+        if max < min || max == 0 {
+            mistakes.push(PolicyMistake::Durations { min, max });
+        }
+        let proves = |check: &CheckPolicy| check.required && matches!(check.kind, CheckKind::ErrorRate | CheckKind::Latency);
+        let weighs = |check: &CheckPolicy| check.weight > 0.0;
+        if !self.checks.iter().any(proves) || !self.checks.iter().any(weighs) {
+            mistakes.push(PolicyMistake::NothingDecides);
+        }
+    }
+}
+
+fn checks_of(given: &[CheckOverride], mistakes: &mut Vec<PolicyMistake>) -> Vec<CheckPolicy> {
+    let mut checks: Vec<CheckPolicy> = Vec::new();
+    for check in given {
+        let Some(kind) = CheckKind::parse(&check.name) else {
+            mistakes.push(PolicyMistake::UnknownCheck { name: check.name.clone() });
+            continue;
+        };
+        if checks.iter().any(|known| known.kind == kind) {
+            mistakes.push(PolicyMistake::RepeatedCheck { name: kind.name() });
+            continue;
+        }
+        let default = kind.default_policy();
+        let weight = check.weight.unwrap_or(default.weight);
+        if !(0.0..=1000.0).contains(&weight) {
+            mistakes.push(PolicyMistake::Range { field: "checks.weight", value: weight, low: 0.0, high: 1000.0 });
+        }
+        checks.push(CheckPolicy { kind, required: check.required.unwrap_or(default.required), weight });
+    }
+    checks.sort_by_key(|check| check.kind);
+    checks
+}

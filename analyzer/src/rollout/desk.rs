@@ -1,0 +1,294 @@
+//! Where rollouts are started, found, cancelled and waited for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use haldane_store::clock::SharedClock;
+use haldane_store::ledger::{Ending, Inserted, Ledger, LedgerError, RolloutQuery, VerdictRow};
+use haldane_store::{Environment, ServiceName, UnixNanos};
+use tokio::sync::watch;
+
+use super::detect;
+use super::error::{CancelError, FindError, ReadError, StartError};
+use super::model::{Origin, Rollout, RolloutFilter, RolloutId, RolloutPage, RolloutState, ServiceSummary, StartRollout, Started};
+use super::record::{from_row, is_same, to_row};
+use super::standing;
+use crate::cohort::first_seen;
+use crate::policy::Policy;
+use crate::query::Engine;
+use crate::verdict::Verdict;
+
+/// How far back the start of a canary is looked for.
+const CANARY_SOUGHT: Duration = Duration::from_secs(3600);
+/// Telemetry that was acknowledged becomes visible within a second; a service that is unknown is asked for again that long.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(2);
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Most rollouts a page lists.
+const PAGE_MAX: u32 = 500;
+
+/// The rollouts of this installation. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Rollouts {
+    ledger: Ledger,
+    engine: Engine,
+    clock: SharedClock,
+    live: Arc<Live>,
+}
+
+/// The newest verdict of each live rollout, and a bell that rings when one changes.
+#[derive(Debug)]
+struct Live {
+    verdicts: RwLock<HashMap<RolloutId, Arc<Verdict>>>,
+    bell: watch::Sender<u64>,
+}
+
+impl Rollouts {
+    /// The rollouts that the ledger holds.
+    pub fn new(ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
+        let live = Live { verdicts: RwLock::default(), bell: watch::Sender::new(0) };
+        Self { ledger, engine, clock, live: Arc::new(live) }
+    }
+
+    /// Starts a rollout, or finds the one that the same request started before.
+    ///
+    /// One that Haldane opened by itself gives way to one that is asked for.
+    ///
+    /// # Errors
+    /// When the request contradicts itself or a live rollout, or no telemetry of the service is known.
+    pub async fn start(&self, request: StartRollout) -> Result<Started, StartError> {
+        if request.baseline == request.canary {
+            return Err(StartError::SameCohorts { selector: request.canary.to_string() });
+        }
+        Policy::default().with(&request.policy)?;
+        if let Some(key) = &request.idempotency_key
+            && let Some(row) = self.ledger.rollout_by_key(key).await?
+        {
+            return Ok(Started { rollout: from_row(row)?, created: false });
+        }
+        self.require_telemetry(&request.service, &request.environment).await?;
+        let started_at = self.start_of(&request).await?;
+        let rollout = self.draft(&request, Origin::Requested, started_at);
+        self.insert(rollout, &request).await
+    }
+
+    /// Opens a rollout for a version that has just been seen; `None` when one that was asked for runs.
+    pub(super) async fn open_detected(&self, request: StartRollout, started_at: UnixNanos) -> Result<Option<Rollout>, StartError> {
+        let rollout = self.draft(&request, Origin::Detected, started_at);
+        match self.insert(rollout, &request).await {
+            Ok(started) => Ok(started.created.then_some(started.rollout)),
+            Err(StartError::Conflict { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn insert(&self, rollout: Rollout, request: &StartRollout) -> Result<Started, StartError> {
+        let row = to_row(&rollout, request.idempotency_key.clone())?;
+        let existing = match self.ledger.insert_rollout(&row, None).await? {
+            Inserted::New => return Ok(Started { rollout, created: true }),
+            Inserted::Exists(existing) => from_row(*existing)?,
+        };
+        if is_same(&existing, request) {
+            return Ok(Started { rollout: existing, created: false });
+        }
+        if existing.origin == Origin::Requested {
+            return Err(conflict(&existing));
+        }
+        let reason = format!("replaced by rollout {}", rollout.id);
+        let ending = Ending { state: RolloutState::Cancelled.as_str().to_owned(), reason, at: self.clock.now() };
+        let replaced = self.ledger.insert_rollout(&row, Some((existing.id.as_str(), &ending))).await?;
+        self.forget(&existing.id);
+        match replaced {
+            Inserted::New => Ok(Started { rollout, created: true }),
+            Inserted::Exists(other) => Err(conflict(&from_row(*other)?)),
+        }
+    }
+
+    fn draft(&self, request: &StartRollout, origin: Origin, started_at: UnixNanos) -> Rollout {
+        let now = self.clock.now();
+        Rollout {
+            id: RolloutId::generate(now),
+            service: request.service.clone(),
+            environment: request.environment.clone(),
+            baseline: request.baseline.clone(),
+            canary: request.canary.clone(),
+            strategy: request.strategy,
+            state: RolloutState::Pending,
+            state_reason: String::new(),
+            origin,
+            created_at: now,
+            started_at,
+            ended_at: None,
+            policy: request.policy.clone(),
+            metadata: request.metadata.clone(),
+        }
+    }
+
+    async fn start_of(&self, request: &StartRollout) -> Result<UnixNanos, StartError> {
+        if let Some(started_at) = request.started_at {
+            return Ok(started_at);
+        }
+        let now = self.clock.now();
+        let since = now.minus(CANARY_SOUGHT);
+        let seen = first_seen(&self.engine, &request.service, &request.environment, &request.canary, since).await?;
+        Ok(seen.unwrap_or(now))
+    }
+
+    async fn require_telemetry(&self, service: &ServiceName, environment: &Environment) -> Result<(), StartError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            if detect::is_known(&self.engine, service, environment).await? {
+                return Ok(());
+            }
+            if waited >= VISIBLE_WITHIN {
+                let (service, environment) = (service.to_string(), environment.to_string());
+                return Err(StartError::UnknownService { service, environment });
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+            waited += ASK_AGAIN;
+        }
+    }
+
+    /// The rollout of this id.
+    ///
+    /// # Errors
+    /// When there is none, or the ledger cannot be read.
+    pub async fn get(&self, id: &RolloutId) -> Result<Rollout, FindError> {
+        let row = self.ledger.rollout(id.as_str()).await?;
+        Ok(from_row(row.ok_or_else(|| FindError::Unknown { id: id.clone() })?)?)
+    }
+
+    /// A page of the rollouts that match, the newest first.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn list(&self, filter: &RolloutFilter) -> Result<RolloutPage, ReadError> {
+        let limit = filter.limit.clamp(1, PAGE_MAX);
+        let query = RolloutQuery {
+            service: filter.service.clone(),
+            environment: filter.environment.clone(),
+            state: filter.state.map(|state| state.as_str().to_owned()),
+            before: filter.after.as_ref().map(|id| id.as_str().to_owned()),
+            limit: limit + 1,
+        };
+        let rows = self.ledger.list_rollouts(&query).await?;
+        let more = rows.len() > limit as usize;
+        let rollouts = rows.into_iter().take(limit as usize).map(from_row).collect::<Result<Vec<_>, LedgerError>>()?;
+        let next = if more { rollouts.last().map(|rollout| rollout.id.clone()) } else { None };
+        Ok(RolloutPage { rollouts, next })
+    }
+
+    /// Ends a live rollout without a verdict.
+    ///
+    /// # Errors
+    /// When there is none of that id, or it has ended.
+    pub async fn cancel(&self, id: &RolloutId, reason: &str) -> Result<Rollout, CancelError> {
+        let rollout = self.get(id).await?;
+        let ending =
+            Ending { state: RolloutState::Cancelled.as_str().to_owned(), reason: reason.to_owned(), at: self.clock.now() };
+        if !self.ledger.end_rollout(id.as_str(), &ending).await? {
+            return Err(CancelError::Ended { id: id.clone(), state: rollout.state.as_str() });
+        }
+        self.forget(id);
+        Ok(self.get(id).await?)
+    }
+
+    /// The newest verdict. Before the first judgement: `continue`, for want of data. Of a rollout that was cancelled or replaced: final.
+    ///
+    /// # Errors
+    /// When there is no such rollout, or the ledger cannot be read.
+    pub async fn verdict(&self, id: &RolloutId) -> Result<Verdict, FindError> {
+        if let Some(verdict) = self.cached(id) {
+            return Ok(Verdict::clone(&verdict));
+        }
+        let rollout = self.get(id).await?;
+        let latest = match self.ledger.latest_verdict(id.as_str()).await? {
+            Some(row) => Some(read_verdict(&row)?),
+            None => None,
+        };
+        Ok(standing::verdict(&rollout, latest))
+    }
+
+    /// The newest verdict, as soon as its sequence is past `after` or it is final; at the latest after `at_most`.
+    ///
+    /// # Errors
+    /// As [`Self::verdict`].
+    pub async fn wait(&self, id: &RolloutId, after: u64, at_most: Duration) -> Result<Verdict, FindError> {
+        let mut bell = self.live.bell.subscribe();
+        let deadline = tokio::time::Instant::now() + at_most;
+        loop {
+            bell.mark_unchanged();
+            let verdict = self.verdict(id).await?;
+            if verdict.sequence > after || verdict.is_final {
+                return Ok(verdict);
+            }
+            if tokio::time::timeout_at(deadline, bell.changed()).await.is_err() {
+                return Ok(verdict);
+            }
+        }
+    }
+
+    /// The services that have sent requests in the last day, with their versions.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn services(&self) -> Result<Vec<ServiceSummary>, ReadError> {
+        Ok(detect::services(&self.engine, self.clock.now()).await?)
+    }
+
+    /// The rollouts that are being judged.
+    pub(super) async fn live(&self) -> Result<Vec<Rollout>, LedgerError> {
+        self.ledger.live_rollouts().await?.into_iter().map(from_row).collect()
+    }
+
+    /// Writes a verdict down, ends the rollout if it is the last one, then tells those who wait.
+    pub(super) async fn record(&self, id: &RolloutId, verdict: Verdict, ending: Option<&Ending>) -> Result<(), LedgerError> {
+        let document = serde_json::to_string(&verdict).map_err(|cause| LedgerError::Broken { what: "verdict", detail: cause.to_string() })?;
+        let row = VerdictRow {
+            rollout_id: id.as_str().to_owned(),
+            sequence: verdict.sequence,
+            decided_at: self.clock.now(),
+            decision: verdict.decision.as_str().to_owned(),
+            is_final: verdict.is_final,
+            document,
+        };
+        if self.ledger.append_verdict(&row, ending).await? && ending.is_none() {
+            self.live.verdicts.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::new(verdict));
+            self.ring();
+        } else {
+            self.forget(id);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn mark_running(&self, id: &RolloutId) -> Result<(), LedgerError> {
+        self.ledger.set_rollout_state(id.as_str(), RolloutState::Running.as_str()).await?;
+        Ok(())
+    }
+
+    fn cached(&self, id: &RolloutId) -> Option<Arc<Verdict>> {
+        self.live.verdicts.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// What has ended is read from the ledger.
+    fn forget(&self, id: &RolloutId) {
+        self.live.verdicts.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        self.live.bell.send_modify(|rung| *rung = rung.wrapping_add(1));
+    }
+}
+
+fn read_verdict(row: &VerdictRow) -> Result<Verdict, LedgerError> {
+    serde_json::from_str(&row.document).map_err(|cause| LedgerError::Broken { what: "verdict", detail: cause.to_string() })
+}
+
+fn conflict(running: &Rollout) -> StartError {
+    StartError::Conflict {
+        service: running.service.to_string(),
+        environment: running.environment.to_string(),
+        running: running.id.clone(),
+    }
+}

@@ -1,0 +1,138 @@
+//! Why a rollout could not be started, found, read or cancelled.
+
+use haldane_store::ledger::LedgerError;
+use haldane_store::{Classified, Fault};
+
+use super::model::RolloutId;
+use crate::cohort::GatherError;
+use crate::policy::PolicyError;
+use crate::query::QueryError;
+
+/// Why a rollout was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another one of the same service and environment runs.
+    #[error(
+        "service {service} already has a rollout in {environment}: {running}; wait for its verdict, or cancel it first with \
+         `haldane rollout cancel {running}`"
+    )]
+    Conflict {
+        /// The service.
+        service: String,
+        /// The environment.
+        environment: String,
+        /// The rollout that runs.
+        running: RolloutId,
+    },
+    /// Both selectors pick the same.
+    #[error("baseline and canary are both {selector}: they must differ, or there is nothing to compare")]
+    SameCohorts {
+        /// What both pick.
+        selector: String,
+    },
+    /// No telemetry of that name.
+    #[error(
+        "no telemetry of service {service} in environment {environment} has come in: check service.name and \
+         deployment.environment.name of what it sends, or see GET /v1/services"
+    )]
+    UnknownService {
+        /// The service.
+        service: String,
+        /// The environment.
+        environment: String,
+    },
+    /// The policy has mistakes.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The telemetry cannot be read.
+    #[error("cannot look for the canary's telemetry")]
+    Gather(#[from] GatherError),
+    /// The ledger cannot be used.
+    #[error("cannot write the rollout down")]
+    Ledger(#[from] LedgerError),
+}
+
+impl Classified for StartError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Conflict { .. } => Fault::Conflict,
+            Self::SameCohorts { .. } => Fault::Invalid,
+            Self::UnknownService { .. } => Fault::Missing,
+            Self::Policy(error) => error.fault(),
+            Self::Gather(error) => error.fault(),
+            Self::Ledger(error) => error.fault(),
+        }
+    }
+}
+
+/// Why a rollout or its verdict was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// There is none of that id.
+    #[error("there is no rollout {id}: see GET /v1/rollouts")]
+    Unknown {
+        /// What was asked for.
+        id: RolloutId,
+    },
+    /// The ledger cannot be read.
+    #[error("cannot read the rollout")]
+    Ledger(#[from] LedgerError),
+}
+
+impl Classified for FindError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Unknown { .. } => Fault::Missing,
+            Self::Ledger(error) => error.fault(),
+        }
+    }
+}
+
+/// Why a rollout was not cancelled.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// It has ended.
+    #[error("the rollout {id} has already ended: {state}")]
+    Ended {
+        /// Which one.
+        id: RolloutId,
+        /// How it ended.
+        state: &'static str,
+    },
+    /// It cannot be found.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// The ledger cannot be written.
+    #[error("cannot write the cancellation down")]
+    Ledger(#[from] LedgerError),
+}
+
+impl Classified for CancelError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Ended { .. } => Fault::Conflict,
+            Self::Find(error) => error.fault(),
+            Self::Ledger(error) => error.fault(),
+        }
+    }
+}
+
+/// Why rollouts or services could not be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The ledger cannot be read.
+    #[error("cannot list the rollouts")]
+    Ledger(#[from] LedgerError),
+    /// The tables cannot be read.
+    #[error("cannot read the tables")]
+    Query(#[from] QueryError),
+}
+
+impl Classified for ReadError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Ledger(error) => error.fault(),
+            Self::Query(error) => error.fault(),
+        }
+    }
+}

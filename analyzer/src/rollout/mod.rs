@@ -1,0 +1,20 @@
+//! Rollouts: starting and finding them, judging those that run, and telling who waits.
+//!
+//! Always holds: a service and environment have one live rollout at most; a verdict is written down before anybody is told of it;
+//! a failure to compute leaves the rollout as it was.
+
+mod desk;
+mod detect;
+mod error;
+mod model;
+mod record;
+mod schedule;
+mod standing;
+
+pub use desk::Rollouts;
+pub use error::{CancelError, FindError, ReadError, StartError};
+pub use model::{
+    Origin, Rollout, RolloutFilter, RolloutId, RolloutIdError, RolloutPage, RolloutState, ServiceSummary, StartRollout, Started, Strategy,
+    VersionSummary,
+};
+pub use schedule::{AnalyzerConfig, Scheduler};

@@ -1,0 +1,233 @@
+//! Judges every live rollout again and again, and looks for new versions.
+
+use std::time::Duration;
+
+use haldane_store::clock::SharedClock;
+use haldane_store::ledger::{Ending, Ledger, LedgerError};
+use haldane_store::schema::BUCKET_SECONDS;
+use haldane_store::{Classified, Fault, UnixNanos};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::desk::Rollouts;
+use super::detect::Detector;
+use super::error::ReadError;
+use super::model::{Origin, Rollout, RolloutState, Strategy};
+use crate::cohort::{GatherError, Question, gather};
+use crate::judge::{Evidence, Pairing, Role, judge};
+use crate::policy::{Policy, PolicyError};
+use crate::query::Engine;
+use crate::verdict::{self, Verdict, VerdictDecision, VerdictSubject};
+
+/// Settings of the analyzer.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnalyzerConfig {
+    /// How often running rollouts are judged, in seconds.
+    pub judge_every_seconds: u64,
+    /// How long after its end a window is taken as complete, in seconds; exporters hold data back for some seconds.
+    pub lateness_seconds: u64,
+    /// How much of the baseline before a rollout is learnt from, in seconds.
+    pub history_seconds: u64,
+    /// Whether a new `service.version` opens a rollout by itself.
+    pub detect_versions: bool,
+    /// Services for which it does not.
+    pub detect_except: Vec<String>,
+}
+
+impl Default for AnalyzerConfig {
+    fn default() -> Self {
+        Self { judge_every_seconds: 5, lateness_seconds: 15, history_seconds: 1800, detect_versions: true, detect_except: Vec::new() }
+    }
+}
+
+/// Why a rollout was not judged this time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JudgeError {
+    /// Its evidence cannot be read.
+    #[error("cannot gather evidence")]
+    Gather(#[from] GatherError),
+    /// Its verdict cannot be written.
+    #[error("cannot write the verdict down")]
+    Ledger(#[from] LedgerError),
+    /// Its policy no longer holds.
+    #[error("the rollout's policy is not valid any more")]
+    Policy(#[from] PolicyError),
+}
+
+impl Classified for JudgeError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Gather(error) => error.fault(),
+            Self::Ledger(error) => error.fault(),
+            Self::Policy(_) => Fault::Bug,
+        }
+    }
+}
+
+/// The loop that judges.
+#[derive(Debug)]
+pub struct Scheduler {
+    config: AnalyzerConfig,
+    desk: Rollouts,
+    ledger: Ledger,
+    engine: Engine,
+    clock: SharedClock,
+}
+
+impl Scheduler {
+    /// A scheduler over the same ledger and tables as `desk`.
+    pub fn new(config: AnalyzerConfig, desk: Rollouts, ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
+        Self { config, desk, ledger, engine, clock }
+    }
+
+    /// Judges until told to stop. What fails is logged and tried again at the next turn.
+    ///
+    /// # Errors
+    /// When the versions seen so far cannot be read at the start.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), ReadError> {
+        let mut detector = Detector::load(&self.ledger).await?;
+        loop {
+            self.turn(&mut detector).await;
+            let pause = self.clock.real(Duration::from_secs(self.config.judge_every_seconds)).max(Duration::from_millis(50));
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn turn(&self, detector: &mut Detector) {
+        if self.config.detect_versions {
+            match detector.look(&self.desk, &self.ledger, &self.config.detect_except).await {
+                Ok(opened) => opened.iter().for_each(|what| tracing::info!(rollout = %what, "new version: opened a rollout")),
+                Err(error) => tracing::error!(error = chain(&error), "cannot look for new versions"),
+            }
+        }
+        let live = match self.desk.live().await {
+            Ok(live) => live,
+            Err(error) => {
+                tracing::error!(error = chain(&error), "cannot list the rollouts to judge");
+                return;
+            }
+        };
+        for rollout in live {
+            if let Err(error) = self.judge_once(&rollout).await {
+                tracing::error!(rollout = %rollout.id, error = chain(&error), "cannot judge");
+            }
+        }
+    }
+
+    /// Judges one rollout on what is in the tables now.
+    #[tracing::instrument(level = "debug", skip_all, fields(rollout = %rollout.id, service = %rollout.service))]
+    async fn judge_once(&self, rollout: &Rollout) -> Result<(), JudgeError> {
+        let policy = Policy::default().with(&rollout.policy)?;
+        let now = self.clock.now();
+        let last = rollout.started_at.plus(policy.max_duration());
+        let until = self.watermark(now).min(last.bucket(window())).max(rollout.started_at);
+        let question = Question {
+            service: &rollout.service,
+            environment: &rollout.environment,
+            baseline: &rollout.baseline,
+            canary: &rollout.canary,
+            started_at: rollout.started_at,
+            until,
+            history: Duration::from_secs(self.config.history_seconds),
+            seed: seed_of(rollout),
+        };
+        let mut evidence = gather(&self.engine, &question).await?;
+        evidence.pairing = pairing(rollout, &evidence);
+        let judgement = judge(&policy, &evidence);
+        let ended = self.watermark(now) >= last;
+        let previous = self.desk.verdict(&rollout.id).await.ok().filter(|verdict| verdict.sequence > 0);
+        let subject = VerdictSubject {
+            rollout_id: rollout.id.as_str().to_owned(),
+            sequence: previous.as_ref().map_or(1, |verdict| verdict.sequence + 1),
+            service: rollout.service.to_string(),
+            environment: rollout.environment.to_string(),
+            strategy: rollout.strategy.as_str().to_owned(),
+            baseline_selector: rollout.baseline.matchers().clone(),
+            canary_selector: rollout.canary.matchers().clone(),
+            ended,
+            decided_at: now,
+        };
+        let verdict = verdict::write(&subject, &policy, &evidence, &judgement);
+        if rollout.state == RolloutState::Pending {
+            self.desk.mark_running(&rollout.id).await?;
+        }
+        if previous.is_some_and(|previous| says_the_same(&previous, &verdict)) {
+            return Ok(());
+        }
+        let ending = ending(&verdict, &evidence, now);
+        if let Some(ending) = &ending {
+            tracing::info!(rollout = %rollout.id, service = %rollout.service, state = %ending.state, reason = %verdict.reason, "rollout ended");
+        }
+        Ok(self.desk.record(&rollout.id, verdict, ending.as_ref()).await?)
+    }
+
+    fn watermark(&self, now: UnixNanos) -> UnixNanos {
+        now.minus(Duration::from_secs(self.config.lateness_seconds)).bucket(window())
+    }
+}
+
+fn window() -> Duration {
+    Duration::from_secs(BUCKET_SECONDS)
+}
+
+/// All chance in a rollout's judgements comes from its id. 32 bits, so that every JSON reader keeps it.
+fn seed_of(rollout: &Rollout) -> u64 {
+    // FNV-1a, 32 bits: Fowler, Noll, Vo.
+    let hash = rollout.id.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    u64::from(hash)
+}
+
+/// What the canary is compared with.
+///
+/// A canary that was asked for has its baseline beside it. Otherwise, when the baseline serves in less than a fifth of the
+/// canary's windows, what it did before the rollout is all there is.
+fn pairing(rollout: &Rollout, evidence: &Evidence) -> Pairing {
+    let windows = |role: Role| -> std::collections::BTreeSet<UnixNanos> {
+        let serving = evidence.cells.iter().filter(|cell| cell.cohort == role && cell.requests > 0);
+        serving.map(|cell| cell.at).filter(|at| *at >= evidence.started_at).collect()
+    };
+    let (baseline, canary) = (windows(Role::Baseline), windows(Role::Canary));
+    let together = baseline.intersection(&canary).count();
+    let patience = match (rollout.strategy, rollout.origin) {
+        (Strategy::Canary, Origin::Requested) => return Pairing::Concurrent,
+        (Strategy::Canary, Origin::Detected) => 6,
+        (Strategy::BlueGreen | Strategy::Rolling, Origin::Requested | Origin::Detected) => 0,
+    };
+    if canary.len() > patience && together * 5 < canary.len() { Pairing::Preceding } else { Pairing::Concurrent }
+}
+
+/// How the rollout ends with this verdict, if it does.
+fn ending(verdict: &Verdict, evidence: &Evidence, now: UnixNanos) -> Option<Ending> {
+    if !verdict.is_final {
+        return None;
+    }
+    let seen = evidence.cells.iter().any(|cell| cell.cohort == Role::Canary);
+    let state = match verdict.decision {
+        VerdictDecision::Promote => RolloutState::Promoted,
+        VerdictDecision::Rollback => RolloutState::RolledBack,
+        VerdictDecision::Continue | VerdictDecision::Inconclusive if seen => RolloutState::Inconclusive,
+        VerdictDecision::Continue | VerdictDecision::Inconclusive => RolloutState::Expired,
+    };
+    Some(Ending { state: state.as_str().to_owned(), reason: verdict.reason.clone(), at: now })
+}
+
+/// Whether two verdicts differ in no more than their number and the time they were written.
+fn says_the_same(before: &Verdict, now: &Verdict) -> bool {
+    let same_time = Verdict { sequence: now.sequence, decided_at: now.decided_at.clone(), ..before.clone() };
+    same_time == *now
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,78 @@
+//! What to tell of a rollout that has no verdict of its own: not judged yet, or ended by a person.
+
+use haldane_store::UnixNanos;
+
+use super::model::{Rollout, RolloutState};
+use crate::policy::{Policy, PolicyDocument};
+use crate::verdict::{
+    BaselineSource, CohortVerdict, Promotion, Risk, Verdict, VerdictDecision, VerdictStatus,
+};
+
+/// How soon to ask again when nothing is known yet.
+const POLL_AFTER_SECONDS: u64 = 5;
+
+/// The newest verdict, made final when the rollout was ended without one.
+pub(super) fn verdict(rollout: &Rollout, latest: Option<Verdict>) -> Verdict {
+    let latest = latest.unwrap_or_else(|| nothing_yet(rollout));
+    match rollout.state {
+        RolloutState::Cancelled if !latest.is_final => cancelled(rollout, latest),
+        RolloutState::Pending
+        | RolloutState::Running
+        | RolloutState::Promoted
+        | RolloutState::RolledBack
+        | RolloutState::Inconclusive
+        | RolloutState::Cancelled
+        | RolloutState::Expired => latest,
+    }
+}
+
+fn cancelled(rollout: &Rollout, latest: Verdict) -> Verdict {
+    let reason = format!("cancelled: {}", rollout.state_reason);
+    Verdict {
+        sequence: latest.sequence + 1,
+        decision: VerdictDecision::Inconclusive,
+        is_final: true,
+        status: VerdictStatus::Inconclusive,
+        progress: reason.clone(),
+        inconclusive_because: Some("cancelled".to_owned()),
+        reasons: vec![reason.clone()],
+        reason,
+        decided_at: rollout.ended_at.map_or(latest.decided_at, UnixNanos::to_rfc3339),
+        poll_after_seconds: 0,
+        ..latest
+    }
+}
+
+fn nothing_yet(rollout: &Rollout) -> Verdict {
+    let policy = Policy::default().with(&rollout.policy).unwrap_or_default();
+    let cohort = |selector: &crate::cohort::Selector| CohortVerdict { selector: selector.matchers().clone(), requests: 0, instances: 0 };
+    let reason = "no telemetry of this rollout has been judged yet".to_owned();
+    Verdict {
+        rollout_id: rollout.id.as_str().to_owned(),
+        sequence: 0,
+        service: rollout.service.to_string(),
+        environment: rollout.environment.to_string(),
+        strategy: rollout.strategy.as_str().to_owned(),
+        decision: VerdictDecision::Continue,
+        is_final: false,
+        status: VerdictStatus::Running,
+        progress: reason.clone(),
+        score: 50,
+        reasons: vec![reason.clone()],
+        reason,
+        inconclusive_because: None,
+        baseline: cohort(&rollout.baseline),
+        canary: cohort(&rollout.canary),
+        baseline_source: BaselineSource::Concurrent,
+        risk: Risk { e_value: 1.0, anytime_p: 1.0, alpha: policy.alpha() },
+        promotion: Promotion { e_value: 1.0, beta: policy.beta() },
+        checks: Vec::new(),
+        culprits: Vec::new(),
+        started_at: rollout.started_at.to_rfc3339(),
+        data_until: rollout.started_at.to_rfc3339(),
+        decided_at: rollout.created_at.to_rfc3339(),
+        poll_after_seconds: POLL_AFTER_SECONDS,
+        seed: 0,
+        policy: PolicyDocument::from(&policy),
+    }
+}

@@ -1,0 +1,278 @@
+//! From a judgement to the document.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use haldane_store::UnixNanos;
+
+use crate::judge::{
+    CohortTotals, Comparison, Culprit, Decision, Doubt, Effect, EffectMeasure, Evidence, Finding, Judgement, MeasuredNoise, NoiseSource,
+    Pairing, Side,
+};
+use crate::policy::{Policy, PolicyDocument};
+
+use super::{
+    BaselineSource, CheckVerdict, CohortVerdict, CulpritKind, CulpritVerdict, DetectableVerdict, EffectVerdict, Measure, NoiseVerdict, Outcome,
+    Promotion, Risk, SideVerdict, TauSource, ToleranceVerdict, Verdict, VerdictDecision, VerdictStatus,
+};
+
+/// What a verdict is about, beyond its evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerdictSubject {
+    /// The rollout.
+    pub rollout_id: String,
+    /// The verdict's number.
+    pub sequence: u64,
+    /// `service.name`.
+    pub service: String,
+    /// `deployment.environment.name`.
+    pub environment: String,
+    /// `canary`, `blue-green` or `rolling`.
+    pub strategy: String,
+    /// The resource attributes that pick the baseline.
+    pub baseline_selector: BTreeMap<String, String>,
+    /// The resource attributes that pick the canary.
+    pub canary_selector: BTreeMap<String, String>,
+    /// Whether the rollout is over: what is undecided then is inconclusive.
+    pub ended: bool,
+    /// When the verdict is written.
+    pub decided_at: UnixNanos,
+}
+
+/// E-values are cut off here: no decision needs more, and every reader of JSON can hold it.
+const E_MAX: f64 = 1e12;
+
+/// Seconds between polls while a decision is not expected soon.
+const POLL_SECONDS: u64 = 5;
+
+/// Writes the verdict.
+pub fn write(subject: &VerdictSubject, policy: &Policy, evidence: &Evidence, judgement: &Judgement) -> Verdict {
+    let decision = decision(subject, judgement);
+    let is_final = decision != VerdictDecision::Continue;
+    let reasons = reasons(subject, judgement);
+    let reason = reasons.first().cloned().unwrap_or_default();
+    Verdict {
+        rollout_id: subject.rollout_id.clone(),
+        sequence: subject.sequence,
+        service: subject.service.clone(),
+        environment: subject.environment.clone(),
+        strategy: subject.strategy.clone(),
+        decision,
+        is_final,
+        status: status(decision),
+        progress: progress(policy, evidence, judgement, decision),
+        score: score(policy, judgement, decision),
+        inconclusive_because: (decision == VerdictDecision::Inconclusive).then(|| reason.clone()),
+        reason,
+        reasons,
+        baseline: cohort(&subject.baseline_selector, judgement.baseline),
+        canary: cohort(&subject.canary_selector, judgement.canary),
+        baseline_source: match evidence.pairing {
+            Pairing::Concurrent => BaselineSource::Concurrent,
+            Pairing::Preceding => BaselineSource::Preceding,
+        },
+        risk: Risk {
+            e_value: e_value(judgement.ln_risk),
+            anytime_p: rounded((-judgement.ln_risk).exp().clamp(1.0 / E_MAX, 1.0)),
+            alpha: policy.alpha(),
+        },
+        promotion: Promotion { e_value: e_value(judgement.ln_promotion), beta: policy.beta() },
+        checks: judgement.comparisons.iter().map(check).collect(),
+        culprits: judgement.culprits.iter().map(culprit).collect(),
+        started_at: evidence.started_at.to_rfc3339(),
+        data_until: evidence.until.to_rfc3339(),
+        decided_at: subject.decided_at.to_rfc3339(),
+        poll_after_seconds: if is_final { 0 } else { POLL_SECONDS },
+        seed: evidence.seed,
+        policy: PolicyDocument::from(policy),
+    }
+}
+
+fn decision(subject: &VerdictSubject, judgement: &Judgement) -> VerdictDecision {
+    match &judgement.decision {
+        Decision::Promote { .. } => VerdictDecision::Promote,
+        Decision::Rollback { .. } => VerdictDecision::Rollback,
+        Decision::Continue { .. } if subject.ended => VerdictDecision::Inconclusive,
+        Decision::Continue { .. } => VerdictDecision::Continue,
+        Decision::Inconclusive { .. } => VerdictDecision::Inconclusive,
+    }
+}
+
+fn status(decision: VerdictDecision) -> VerdictStatus {
+    match decision {
+        VerdictDecision::Promote => VerdictStatus::Succeeded,
+        VerdictDecision::Rollback => VerdictStatus::Failed,
+        VerdictDecision::Continue => VerdictStatus::Running,
+        VerdictDecision::Inconclusive => VerdictStatus::Inconclusive,
+    }
+}
+
+fn reasons(subject: &VerdictSubject, judgement: &Judgement) -> Vec<String> {
+    match &judgement.decision {
+        Decision::Promote { proofs } => {
+            let mut reasons = vec![promoted(judgement)];
+            reasons.extend(proofs.iter().map(|proof| proof.reason.clone()));
+            reasons
+        }
+        Decision::Rollback { worst, others } => std::iter::once(worst).chain(others).map(|one| one.reason.clone()).collect(),
+        Decision::Continue { doubts, .. } if subject.ended => doubts.iter().map(doubt).collect(),
+        Decision::Continue { doubts, .. } => doubts.iter().map(doubt).collect(),
+        Decision::Inconclusive { because } => because.iter().map(doubt).collect(),
+    }
+}
+
+fn promoted(judgement: &Judgement) -> String {
+    let checks: Vec<&str> = judgement.comparisons.iter().filter(|one| one.required).map(|one| one.name.as_str()).collect();
+    format!(
+        "not worse than the baseline in {} after {} requests against {}",
+        checks.join(", "),
+        judgement.canary.requests,
+        judgement.baseline.requests
+    )
+}
+
+/// One sentence.
+fn doubt(doubt: &Doubt) -> String {
+    match doubt {
+        Doubt::NoData { cohort } => format!("no requests of the {cohort} yet"),
+        Doubt::BrokenData { cells } => format!("{cells} counts contradict themselves and were left out"),
+        Doubt::FewRequests { cohort, requests, needed } => format!("{requests} requests of the {cohort}, {needed} are needed"),
+        Doubt::TooEarly { left } => format!("{} s of the minimum duration are left", left.as_secs()),
+        Doubt::Silent { since } => format!("no requests for {} s", since.as_secs()),
+        Doubt::Uncovered { covered } => {
+            format!("only {:.0} % of the canary's requests have something to be compared with", covered * 100.0)
+        }
+        Doubt::Suspicious { comparison, reason } => format!("{comparison} looks worse, but not surely so: {reason}"),
+        Doubt::Unproven { comparison, reason } => format!("{comparison} is undecided: {reason}"),
+        Doubt::Throughput { reason } => reason.clone(),
+    }
+}
+
+fn progress(policy: &Policy, evidence: &Evidence, judgement: &Judgement, decision: VerdictDecision) -> String {
+    let settled = judgement.comparisons.iter().filter(|one| matches!(one.finding, Finding::NotWorse | Finding::Regressed)).count();
+    let eta = match &judgement.decision {
+        Decision::Continue { eta: Some(eta), .. } if decision == VerdictDecision::Continue => {
+            format!(", a decision in about {} s", eta.as_secs().max(1))
+        }
+        Decision::Promote { .. } | Decision::Rollback { .. } | Decision::Continue { .. } | Decision::Inconclusive { .. } => String::new(),
+    };
+    format!(
+        "{settled} of {} comparisons settled after {} s; risk {:.1} of {:.0}, promotion {:.1} of {:.0}{eta}",
+        judgement.comparisons.len(),
+        evidence.until.since(evidence.started_at).as_secs(),
+        e_value(judgement.ln_risk).min(9999.0),
+        1.0 / policy.alpha(),
+        e_value(judgement.ln_promotion).min(9999.0),
+        1.0 / policy.beta(),
+    )
+}
+
+fn score(policy: &Policy, judgement: &Judgement, decision: VerdictDecision) -> u8 {
+    let towards = |ln_e: f64, bar: f64| (ln_e / -bar.ln()).clamp(0.0, 1.0);
+    match decision {
+        VerdictDecision::Promote => 100,
+        VerdictDecision::Rollback => 0,
+        VerdictDecision::Inconclusive => 50,
+        VerdictDecision::Continue => {
+            let good = towards(judgement.ln_promotion, policy.beta());
+            let bad = towards(judgement.ln_risk, policy.alpha());
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "lies between 1 and 99")]
+            let score = (50.0 + 49.0 * (good - bad)).round() as u8;
+            score
+        }
+    }
+}
+
+fn cohort(selector: &BTreeMap<String, String>, totals: CohortTotals) -> CohortVerdict {
+    CohortVerdict { selector: selector.clone(), requests: totals.requests, instances: totals.instances }
+}
+
+fn check(comparison: &Comparison) -> CheckVerdict {
+    let is_duration = comparison.name.starts_with("latency");
+    CheckVerdict {
+        name: comparison.name.clone(),
+        outcome: match comparison.finding {
+            Finding::Regressed => Outcome::Regressed,
+            Finding::NotWorse => Outcome::NotWorse,
+            Finding::Undecided => Outcome::Undecided,
+            Finding::NoData => Outcome::NoData,
+        },
+        required: comparison.required,
+        unit: if is_duration { "s".into() } else { "1".into() },
+        baseline: side(&comparison.baseline),
+        canary: side(&comparison.canary),
+        effect: comparison.effect.map(effect),
+        tolerance: ToleranceVerdict { relative: comparison.relative, absolute: comparison.absolute },
+        e_value: e_value(comparison.ln_e),
+        promote_e_value: e_value(comparison.ln_promote),
+        noise: comparison.noise.map(noise),
+        detectable: comparison.detectable.map(|detectable| DetectableVerdict {
+            ratio: detectable.ratio.map(rounded),
+            eta_seconds: detectable.eta.map(|eta: Duration| rounded(eta.as_secs_f64())),
+        }),
+        reason: comparison.reason.clone(),
+    }
+}
+
+fn side(side: &Side) -> SideVerdict {
+    SideVerdict { value: side.value.map(rounded), events: whole(side.events), requests: whole(side.requests) }
+}
+
+fn effect(effect: Effect) -> EffectVerdict {
+    EffectVerdict {
+        measure: match effect.measure {
+            EffectMeasure::Rate => Measure::RateRatio,
+            EffectMeasure::Quantile => Measure::QuantileRatio,
+            EffectMeasure::Share => Measure::ShareRatio,
+        },
+        estimate: effect.estimate.is_finite().then(|| rounded(effect.estimate)),
+        low: rounded(effect.low),
+        high: effect.high.is_finite().then(|| rounded(effect.high)),
+        level: effect.level,
+    }
+}
+
+fn noise(noise: MeasuredNoise) -> NoiseVerdict {
+    let tau_source = match noise.source {
+        NoiseSource::Prior => TauSource::Prior,
+        NoiseSource::Instances => TauSource::Instances,
+        NoiseSource::History => TauSource::History,
+    };
+    NoiseVerdict { phi: rounded(noise.phi), tau: rounded(noise.tau), tau_source }
+}
+
+fn culprit(culprit: &Culprit) -> CulpritVerdict {
+    CulpritVerdict {
+        kind: match culprit.kind {
+            crate::judge::CulpritKind::Operation => CulpritKind::Operation,
+            crate::judge::CulpritKind::Instance => CulpritKind::Instance,
+            crate::judge::CulpritKind::Error => CulpritKind::Error,
+        },
+        name: culprit.name.to_string(),
+        check: culprit.comparison.clone(),
+        e_value: e_value(culprit.ln_e),
+        excess: rounded(culprit.excess),
+        share: rounded(culprit.share),
+        error_type: culprit.error.as_ref().map(|error| error.error_type.to_string()),
+        message: culprit.error.as_ref().map(|error| error.message.to_string()),
+        trace_ids: culprit.traces.iter().map(ToString::to_string).collect(),
+        reason: culprit.reason.clone(),
+    }
+}
+
+fn e_value(ln_e: f64) -> f64 {
+    rounded(ln_e.exp().min(E_MAX))
+}
+
+/// Six significant digits; what is not a number becomes zero, and what is infinite stays within what JSON can hold.
+fn rounded(value: f64) -> f64 {
+    if value.is_nan() {
+        return 0.0;
+    }
+    format!("{:.5e}", value.clamp(-1e300, 1e300)).parse().unwrap_or(0.0)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, and the cast stops at the ends of the type")]
+fn whole(count: f64) -> u64 {
+    count.round().max(0.0) as u64
+}

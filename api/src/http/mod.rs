@@ -1,0 +1,171 @@
+//! REST: the routes, and what holds for all of them.
+//!
+//! Always holds: an answer of 400 and above is a problem document; a request takes at most [`REQUEST_TIME_MAX`] and 1 MiB of body;
+//! a panic in a handler costs one request. Writing telemetry is not here: it has ports of its own.
+
+mod extract;
+mod health;
+mod problems;
+mod query;
+mod rollouts;
+mod services;
+mod verdict;
+mod wait;
+
+use std::any::Any;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use haldane_analyzer::query::Engine;
+use haldane_analyzer::rollout::Rollouts;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+pub use health::Readiness;
+pub use query::{ColumnBody, QueryBody, ROWS_DEFAULT, ROWS_MAX, RowsBody, TRUNCATED};
+pub use rollouts::{LinksBody, OriginWord, RolloutBody, RolloutListBody, StartRolloutBody, StateWord, StrategyWord};
+pub use services::{ServiceBody, ServiceListBody, VersionBody};
+pub use verdict::WAIT_MAX;
+pub use wait::{SpanError, parse_span, show_span};
+
+use crate::error::{PROBLEM_JSON, Problem, ProblemKind};
+
+/// Largest body.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest that a request may take: a long poll and some more.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(90);
+
+/// What the HTTP surface stands on.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The rollouts and their verdicts.
+    pub rollouts: Rollouts,
+    /// SQL over the tables.
+    pub engine: Engine,
+    /// Whether requests can be answered.
+    pub ready: watch::Receiver<Readiness>,
+}
+
+/// What a handler gets.
+#[derive(Clone)]
+struct Doors {
+    rollouts: Rollouts,
+    engine: Engine,
+    ready: watch::Receiver<Readiness>,
+    stop: CancellationToken,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Haldane",
+        description = "Judges whether the version you are rolling out is hurting users, from its OpenTelemetry data.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+        contact()
+    ),
+    tags(
+        (name = "rollouts", description = "Starting, finding and cancelling rollouts"),
+        (name = "verdicts", description = "What to do with a rollout, and why"),
+        (name = "data", description = "What came in"),
+        (name = "operation", description = "Running Haldane"),
+    )
+)]
+struct Document;
+
+impl Api {
+    /// The routes. Once `stop` is cancelled, long polls answer at once.
+    pub fn router(self, stop: CancellationToken) -> Router {
+        let Self { rollouts, engine, ready } = self;
+        let (routes, document) = routes().split_for_parts();
+        routes
+            .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+            .fallback(unknown_path)
+            .method_not_allowed_fallback(unknown_method)
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(middleware::from_fn(within_time))
+            .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| panicked(panic.as_ref())))
+            .layer(middleware::map_response(as_problem))
+            .with_state(Doors { rollouts, engine, ready, stop })
+    }
+
+    /// Answers requests until `stop` is cancelled, then finishes those under way.
+    ///
+    /// # Errors
+    /// When the listener fails for good.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+        let router = self.router(stop.clone());
+        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+}
+
+/// The OpenAPI document, pretty-printed.
+pub fn openapi_json() -> String {
+    let (_, document) = routes().split_for_parts();
+    document.to_pretty_json().unwrap_or_default()
+}
+
+fn routes() -> OpenApiRouter<Doors> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(rollouts::start, rollouts::list))
+        .routes(routes!(rollouts::show, rollouts::cancel))
+        .routes(routes!(verdict::verdict))
+        .routes(routes!(verdict::report))
+        .routes(routes!(services::list))
+        .routes(routes!(query::query))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(problems::explain))
+}
+
+async fn unknown_path(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Problem::new(StatusCode::NOT_FOUND, ProblemKind::UnknownPath, format!("there is nothing at {path}: see /docs for the paths that exist"))
+}
+
+async fn unknown_method(request: Request) -> Problem {
+    let detail = format!("{} is not allowed here: the Allow header and /docs name what is", request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed, detail)
+}
+
+async fn within_time(request: Request, next: Next) -> Response {
+    let seconds = REQUEST_TIME_MAX.as_secs();
+    let late = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemKind::TimedOut, format!("not done after {seconds} s: ask for less"));
+    tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await.unwrap_or_else(|_| late().into_response())
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = text.unwrap_or("of an unknown kind"), "a handler panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, ProblemKind::Internal, "the server made a mistake: its log has the details").into_response()
+}
+
+/// Gives errors that come from libraries the form of all others.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON);
+    if is_problem || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let kind = match status {
+        StatusCode::NOT_FOUND => ProblemKind::UnknownPath,
+        StatusCode::METHOD_NOT_ALLOWED => ProblemKind::MethodNotAllowed,
+        StatusCode::PAYLOAD_TOO_LARGE => ProblemKind::BodyTooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemKind::UnsupportedMediaType,
+        _ if status.is_client_error() => ProblemKind::InvalidRequest,
+        _ => ProblemKind::Internal,
+    };
+    Problem::new(status, kind, status.canonical_reason().unwrap_or("the request failed").to_lowercase()).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,318 @@
+//! Rollouts as JSON has them. Converted here, in both directions, and nowhere else.
+
+use std::collections::BTreeMap;
+
+use haldane_analyzer::cohort::Selector;
+use haldane_analyzer::policy::PolicyOverrides;
+use haldane_analyzer::rollout::{Origin, Rollout, RolloutPage, RolloutState, StartRollout, Strategy};
+use haldane_store::{Environment, ServiceName, UnixNanos};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::Problem;
+
+/// Most entries in `metadata`.
+const METADATA_MAX: usize = 32;
+/// Longest key and value in `metadata`, in bytes.
+const METADATA_KEY_MAX: usize = 255;
+const METADATA_VALUE_MAX: usize = 4096;
+
+/// A rollout to start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "service": "payment", "environment": "shop",
+    "baseline": {"service.version": "1.4.0"}, "canary": {"service.version": "1.5.0"},
+    "metadata": {"commit": "3f2a91c"}
+}))]
+pub struct StartRolloutBody {
+    /// `service.name` of the service that changes.
+    pub service: String,
+    /// `deployment.environment.name`; `default` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Resource attributes that pick the version that is known; all must match.
+    pub baseline: BTreeMap<String, String>,
+    /// Resource attributes that pick the version to be judged; all must match.
+    pub canary: BTreeMap<String, String>,
+    /// How the version is rolled out; `canary` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<StrategyWord>,
+    /// RFC 3339. From when on both are compared; when the canary was first seen in the last hour if left out, else now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub started_at: Option<String>,
+    /// What you want to find again, such as a commit or a build's address. At most 32 entries.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// What differs from the default policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyOverrides>,
+}
+
+/// One change of one service in one environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutBody {
+    /// Its name.
+    pub id: String,
+    /// `service.name` of the service that changes.
+    pub service: String,
+    /// `deployment.environment.name`.
+    pub environment: String,
+    /// Where it stands.
+    pub state: StateWord,
+    /// Why it is there, if it was cancelled, has expired or was replaced.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state_reason: String,
+    /// Picks the version that is known.
+    pub baseline: BTreeMap<String, String>,
+    /// Picks the version that is judged.
+    pub canary: BTreeMap<String, String>,
+    /// How it is rolled out.
+    pub strategy: StrategyWord,
+    /// Who started it.
+    pub origin: OriginWord,
+    /// When it was asked for.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// From when on both are compared.
+    #[schema(format = DateTime)]
+    pub started_at: String,
+    /// When it ended.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    pub ended_at: Option<String>,
+    /// What the caller wants to find again.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// What differs from the default policy.
+    #[serde(default)]
+    pub policy: PolicyOverrides,
+    /// Where to go on.
+    pub links: LinksBody,
+}
+
+/// Paths that belong to a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LinksBody {
+    /// The rollout.
+    #[serde(rename = "self")]
+    pub own: String,
+    /// Its verdict; add `?wait=30s` to wait for the next one.
+    pub verdict: String,
+    /// Its report in Markdown.
+    pub report: String,
+}
+
+/// One page of rollouts, the newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutListBody {
+    /// The newest first.
+    pub rollouts: Vec<RolloutBody>,
+    /// Give this as `cursor` for the next page; none on the last one.
+    pub next: Option<String>,
+}
+
+/// How a version is rolled out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrategyWord {
+    /// A part of the traffic goes to the canary while the baseline goes on.
+    Canary,
+    /// All traffic is switched at once.
+    BlueGreen,
+    /// Instances are replaced one after the other.
+    Rolling,
+}
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StateWord {
+    /// Known, not judged yet.
+    Pending,
+    /// Being judged.
+    Running,
+    /// Ended well.
+    Promoted,
+    /// Ended badly.
+    RolledBack,
+    /// Ended undecided.
+    Inconclusive,
+    /// Ended by a person, or replaced by another.
+    Cancelled,
+    /// Ended because no telemetry of the canary ever came.
+    Expired,
+}
+
+/// Who started a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OriginWord {
+    /// Somebody asked for it.
+    Requested,
+    /// Haldane saw a new version.
+    Detected,
+}
+
+impl StartRolloutBody {
+    /// Checks everything that can be checked without looking at the data.
+    pub(crate) fn parse(self, idempotency_key: Option<String>) -> Result<StartRollout, Problem> {
+        check_metadata(&self.metadata)?;
+        let field = |name: &'static str| move |error: &dyn std::fmt::Display| Problem::invalid(format!("{name}: {error}"));
+        let environment = match &self.environment {
+            Some(text) => Environment::parse(text).map_err(|error| field("environment")(&error))?,
+            None => Environment::unnamed(),
+        };
+        Ok(StartRollout {
+            service: ServiceName::parse(&self.service).map_err(|error| field("service")(&error))?,
+            environment,
+            baseline: Selector::try_new(self.baseline).map_err(|error| field("baseline")(&error))?,
+            canary: Selector::try_new(self.canary).map_err(|error| field("canary")(&error))?,
+            strategy: self.strategy.unwrap_or(StrategyWord::Canary).into(),
+            started_at: match &self.started_at {
+                Some(text) => Some(UnixNanos::parse_rfc3339(text).map_err(|error| field("started_at")(&error))?),
+                None => None,
+            },
+            policy: self.policy.unwrap_or_default(),
+            metadata: self.metadata,
+            idempotency_key,
+        })
+    }
+}
+
+fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Problem> {
+    if metadata.len() > METADATA_MAX {
+        return Err(Problem::invalid(format!("metadata: at most {METADATA_MAX} entries, these are {}", metadata.len())));
+    }
+    match metadata.iter().find(|(key, value)| key.is_empty() || key.len() > METADATA_KEY_MAX || value.len() > METADATA_VALUE_MAX) {
+        Some((key, _)) => {
+            let start: String = key.chars().take(40).collect();
+            Err(Problem::invalid(format!(
+                "metadata: the entry {start:?} needs a key of 1 to {METADATA_KEY_MAX} bytes and a value of at most {METADATA_VALUE_MAX}"
+            )))
+        }
+        None => Ok(()),
+    }
+}
+
+impl From<&Rollout> for RolloutBody {
+    fn from(rollout: &Rollout) -> Self {
+        let own = format!("/v1/rollouts/{}", rollout.id);
+        Self {
+            id: rollout.id.to_string(),
+            service: rollout.service.to_string(),
+            environment: rollout.environment.to_string(),
+            state: rollout.state.into(),
+            state_reason: rollout.state_reason.clone(),
+            baseline: rollout.baseline.matchers().clone(),
+            canary: rollout.canary.matchers().clone(),
+            strategy: rollout.strategy.into(),
+            origin: rollout.origin.into(),
+            created_at: rollout.created_at.to_rfc3339(),
+            started_at: rollout.started_at.to_rfc3339(),
+            ended_at: rollout.ended_at.map(UnixNanos::to_rfc3339),
+            metadata: rollout.metadata.clone(),
+            policy: rollout.policy.clone(),
+            links: LinksBody { verdict: format!("{own}/verdict"), report: format!("{own}/report.md"), own },
+        }
+    }
+}
+
+impl From<&RolloutPage> for RolloutListBody {
+    fn from(page: &RolloutPage) -> Self {
+        Self { rollouts: page.rollouts.iter().map(RolloutBody::from).collect(), next: page.next.as_ref().map(ToString::to_string) }
+    }
+}
+
+impl From<StrategyWord> for Strategy {
+    fn from(word: StrategyWord) -> Self {
+        match word {
+            StrategyWord::Canary => Self::Canary,
+            StrategyWord::BlueGreen => Self::BlueGreen,
+            StrategyWord::Rolling => Self::Rolling,
+        }
+    }
+}
+
+impl From<Strategy> for StrategyWord {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Canary => Self::Canary,
+            Strategy::BlueGreen => Self::BlueGreen,
+            Strategy::Rolling => Self::Rolling,
+        }
+    }
+}
+
+impl From<StateWord> for RolloutState {
+    fn from(word: StateWord) -> Self {
+        match word {
+            StateWord::Pending => Self::Pending,
+            StateWord::Running => Self::Running,
+            StateWord::Promoted => Self::Promoted,
+            StateWord::RolledBack => Self::RolledBack,
+            StateWord::Inconclusive => Self::Inconclusive,
+            StateWord::Cancelled => Self::Cancelled,
+            StateWord::Expired => Self::Expired,
+        }
+    }
+}
+
+impl From<RolloutState> for StateWord {
+    fn from(state: RolloutState) -> Self {
+        match state {
+            RolloutState::Pending => Self::Pending,
+            RolloutState::Running => Self::Running,
+            RolloutState::Promoted => Self::Promoted,
+            RolloutState::RolledBack => Self::RolledBack,
+            RolloutState::Inconclusive => Self::Inconclusive,
+            RolloutState::Cancelled => Self::Cancelled,
+            RolloutState::Expired => Self::Expired,
+        }
+    }
+}
+
+impl From<Origin> for OriginWord {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Requested => Self::Requested,
+            Origin::Detected => Self::Detected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: serde_json::Value) -> Result<StartRollout, String> {
+        let body: StartRolloutBody = serde_json::from_value(json).map_err(|error| error.to_string())?;
+        body.parse(None).map_err(|problem| problem.detail)
+    }
+
+    #[test]
+    fn the_least_that_is_needed_is_service_baseline_and_canary() {
+        let start = parse(serde_json::json!({
+            "service": "payment", "baseline": {"service.version": "1.4.0"}, "canary": {"service.version": "1.5.0"}
+        }))
+        .unwrap();
+        assert_eq!((start.environment.as_str(), start.strategy, start.started_at), ("default", Strategy::Canary, None));
+    }
+
+    #[test]
+    fn a_mistake_is_named_by_its_field() {
+        let with = |key: &str, value: serde_json::Value| {
+            let mut json = serde_json::json!({"service": "a", "baseline": {"k": "1"}, "canary": {"k": "2"}});
+            json[key] = value;
+            parse(json).unwrap_err()
+        };
+        assert!(with("service", "".into()).starts_with("service: "));
+        assert!(with("canary", serde_json::json!({})).starts_with("canary: a selector needs at least one attribute"));
+        assert!(with("started_at", "yesterday".into()).starts_with("started_at: \"yesterday\" is not a time"));
+        assert!(with("strategy", "big-bang".into()).contains("blue-green"));
+        assert!(with("cannary", serde_json::json!({})).contains("unknown field `cannary`"));
+        assert!(with("policy", serde_json::json!({"alfa": 0.1})).contains("unknown field `alfa`"));
+        assert!(with("metadata", serde_json::json!({"": "x"})).starts_with("metadata: "));
+    }
+}

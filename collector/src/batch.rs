@@ -1,0 +1,105 @@
+//! Turns acknowledged requests into rows, in sequence order, and publishes them in batches. One thread does it, so that a large request never holds up
+//! an acknowledgement.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use haldane_store::table::HotRows;
+use haldane_store::{Tables, UnixNanos};
+
+use crate::admission::Admitted;
+use crate::decode::Checked;
+use crate::rows::Rows;
+use crate::wanted::Wanted;
+
+/// A batch is sealed once its rows take about this many bytes.
+pub(crate) const BATCH_BYTES_MAX: u64 = 64 << 20;
+
+/// A durable request on its way to the tables.
+#[derive(Debug)]
+pub(crate) struct Durable {
+    pub(crate) sequence: u64,
+    pub(crate) received: UnixNanos,
+    pub(crate) checked: Checked,
+    /// Its share of the budget of bytes in flight, given back once its rows are built.
+    #[expect(dead_code, reason = "held until it is dropped")]
+    pub(crate) admitted: Option<Admitted>,
+}
+
+/// When a batch is sealed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchLimits {
+    pub(crate) age: Duration,
+    pub(crate) rows: usize,
+}
+
+/// Collects rows and publishes them.
+#[derive(Debug)]
+pub(crate) struct Batcher {
+    rows: Rows,
+    limits: BatchLimits,
+    tables: Tables,
+    published_through: Arc<AtomicU64>,
+    through: u64,
+    bytes: u64,
+    opened: Option<Instant>,
+}
+
+impl Batcher {
+    pub(crate) fn new(rows: Rows, limits: BatchLimits, tables: Tables, published_through: Arc<AtomicU64>) -> Self {
+        Self { rows, limits, tables, published_through, through: 0, bytes: 0, opened: None }
+    }
+
+    /// Adds a request's rows to those tables that want them; publishes when the batch is full.
+    pub(crate) fn append(&mut self, durable: &Durable, wanted: Wanted) {
+        self.rows.append(&durable.checked.records, durable.received, wanted);
+        self.through = durable.sequence;
+        self.bytes = self.bytes.saturating_add(durable.checked.expanded_bytes);
+        self.opened.get_or_insert_with(Instant::now);
+        if self.rows.count() >= self.limits.rows || self.bytes >= BATCH_BYTES_MAX {
+            self.publish();
+        }
+    }
+
+    /// Makes what has been collected visible.
+    pub(crate) fn publish(&mut self) {
+        if self.opened.take().is_none() {
+            return;
+        }
+        self.bytes = 0;
+        let batches = self.rows.finish();
+        self.tables.publish(HotRows { through: self.through, batches });
+        self.published_through.store(self.through, Ordering::Release);
+    }
+
+    /// Starts the thread. It ends, with everything published, when all senders are gone; the batcher comes back.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn start(self, requests: Receiver<Durable>) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("haldane-batch".to_owned()).spawn(move || self.run(&requests))
+    }
+
+    fn run(mut self, requests: &Receiver<Durable>) {
+        loop {
+            let received = match self.opened {
+                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(opened) => requests.recv_timeout(self.limits.age.saturating_sub(opened.elapsed())),
+            };
+            match received {
+                Ok(durable) => {
+                    self.append(&durable, Wanted::ALL);
+                    if self.opened.is_some_and(|opened| opened.elapsed() >= self.limits.age) {
+                        self.publish();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.publish(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.publish();
+    }
+}

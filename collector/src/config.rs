@@ -1,0 +1,130 @@
+//! The collector's settings.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use haldane_store::schema::{COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES};
+use serde::Deserialize;
+
+/// How much the collector takes, and when it writes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CollectorConfig {
+    /// The write-ahead log.
+    pub wal: WalConfig,
+    /// Largest body of a request in bytes, before and after decompression.
+    pub request_bytes_max: usize,
+    /// Bytes of all requests that are being read, logged or turned into rows.
+    pub in_flight_bytes_max: usize,
+    /// How long a request may wait for room among those before it is refused, in milliseconds.
+    pub admission_wait_ms: u64,
+    /// How long a sender may take to send one body, in seconds.
+    pub body_timeout_seconds: u64,
+    /// Rows become visible after this long, in milliseconds,
+    pub batch_age_ms: u64,
+    /// or once there are this many.
+    pub batch_rows_max: usize,
+    /// The rows of `red` and `errors` are written after this long, in milliseconds,
+    pub rollup_flush_age_ms: u64,
+    /// those of the other tables after this long,
+    pub raw_flush_age_ms: u64,
+    /// and those of any table once they take this many bytes of memory.
+    pub flush_bytes_max: usize,
+    /// How long stopping may take: first for requests to be answered, then again for the tables to be written, in seconds.
+    pub drain_seconds: u64,
+    /// Operations told apart for each service; the rest are counted together as `__other__`.
+    pub operations_max: usize,
+    /// Resource attributes that tell cohorts apart, besides service, version, environment and instance.
+    pub cohort_attributes: Vec<String>,
+    /// Attributes of spans and log records that do.
+    pub record_cohort_attributes: Vec<String>,
+}
+
+impl Default for CollectorConfig {
+    fn default() -> Self {
+        Self {
+            wal: WalConfig::default(),
+            request_bytes_max: 64 << 20,
+            in_flight_bytes_max: 128 << 20,
+            admission_wait_ms: 2_000,
+            body_timeout_seconds: 60,
+            batch_age_ms: 200,
+            batch_rows_max: 32_768,
+            rollup_flush_age_ms: 5_000,
+            raw_flush_age_ms: 10_000,
+            flush_bytes_max: 64 << 20,
+            drain_seconds: 20,
+            operations_max: 1_000,
+            cohort_attributes: owned(COHORT_ATTRIBUTES),
+            record_cohort_attributes: owned(RECORD_COHORT_ATTRIBUTES),
+        }
+    }
+}
+
+fn owned(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+/// The write-ahead log.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WalConfig {
+    /// Where segments live, `wal` in the data folder if not named; the disk must outlive a restart.
+    pub dir: PathBuf,
+    /// A segment is ended at this many bytes.
+    pub segment_bytes_max: u64,
+    /// Bytes of all segments; past it, while the tables lag behind, senders are asked to wait.
+    pub backlog_bytes_max: u64,
+    /// What happens when acknowledged data in the log cannot be read.
+    pub damaged: DamagePolicy,
+}
+
+impl Default for WalConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::new(),
+            segment_bytes_max: 64 << 20,
+            backlog_bytes_max: 2 << 30,
+            damaged: DamagePolicy::Refuse,
+        }
+    }
+}
+
+/// What happens when acknowledged data in the log cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DamagePolicy {
+    /// Starting fails and says where the damage is.
+    #[default]
+    Refuse,
+    /// A copy of the segment is kept beside it, and the log goes on without what stands at and behind the damage in that segment.
+    MoveAside,
+}
+
+impl CollectorConfig {
+    pub(crate) fn admission_wait(&self) -> Duration {
+        Duration::from_millis(self.admission_wait_ms)
+    }
+
+    pub(crate) fn body_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_timeout_seconds)
+    }
+
+    pub(crate) fn batch_age(&self) -> Duration {
+        Duration::from_millis(self.batch_age_ms)
+    }
+
+    pub(crate) fn drain_limit(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+
+    /// A request may expand to this many bytes of rows: what its records share is repeated for each.
+    pub(crate) fn expanded_bytes_max(&self) -> u64 {
+        u64::try_from(self.request_bytes_max).unwrap_or(u64::MAX).saturating_mul(4)
+    }
+
+    /// No request could ever be admitted to a budget smaller than its body.
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        self.in_flight_bytes_max.max(self.request_bytes_max.saturating_mul(2))
+    }
+}

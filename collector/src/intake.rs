@@ -1,0 +1,100 @@
+//! The one way in: a request is decoded, checked, logged and acknowledged, whichever protocol it came by.
+
+use std::sync::Arc;
+
+use haldane_store::clock::SharedClock;
+use haldane_store::{Classified, Fault};
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::{Admission, Admitted};
+use crate::decode::{self, Checked, DecodeError, Rejected};
+use crate::request::Request;
+use crate::stats::{CollectorStats, Counters};
+use crate::wal::writer::Append;
+use crate::wal::{AppendError, Log};
+
+/// Bodies from here on are decoded on a thread of their own, so that other requests are not held up.
+const LARGE_BODY_BYTES: usize = 256 << 10;
+
+/// What goes through the log beside the bytes.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    pub(crate) checked: Checked,
+    pub(crate) admitted: Admitted,
+}
+
+/// Why a request was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AcceptError {
+    /// It can never be.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// It is not durable.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The collector is on its way down.
+    #[error("the server is stopping: try again in a second")]
+    Stopping,
+    /// The thread that decodes it went away.
+    #[error("the request could not be decoded for lack of a thread")]
+    Lost(#[source] tokio::task::JoinError),
+}
+
+impl Classified for AcceptError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Decode(error) => error.fault(),
+            Self::Append(error) => error.fault(),
+            Self::Stopping => Fault::Unavailable,
+            Self::Lost(_) => Fault::Bug,
+        }
+    }
+}
+
+/// What the protocols talk to.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) log: Log<Carried>,
+    pub(crate) admission: Admission,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: SharedClock,
+    pub(crate) expanded_bytes_max: u64,
+    /// Cancelled when nothing more is taken.
+    pub(crate) closed: CancellationToken,
+}
+
+impl Intake {
+    /// Answers once the request is durable, with the records that were left out.
+    pub(crate) async fn accept(&self, request: Request, admitted: Admitted) -> Result<Option<Rejected>, AcceptError> {
+        if self.closed.is_cancelled() {
+            return Err(AcceptError::Stopping);
+        }
+        let signal = request.signal;
+        let checked = self.decode(&request).await?;
+        let (kept, rejected) = (checked.kept, checked.rejected.clone());
+        if kept > 0 {
+            let append = Append { request, received: self.clock.now(), carried: Carried { checked, admitted } };
+            self.log.append(append).await?;
+        }
+        self.counters.acknowledged(signal, kept, rejected.as_ref().map_or(0, |rejected| rejected.count));
+        Ok(rejected)
+    }
+
+    pub(crate) fn stats(&self) -> CollectorStats {
+        CollectorStats {
+            bytes_in_flight: u64::try_from(self.admission.bytes_in_flight()).unwrap_or(u64::MAX),
+            log_backlog_bytes: self.log.backlog_bytes(),
+            ..self.counters.read()
+        }
+    }
+
+    async fn decode(&self, request: &Request) -> Result<Checked, AcceptError> {
+        let max = self.expanded_bytes_max;
+        if request.body.len() < LARGE_BODY_BYTES {
+            return Ok(decode::decode(request, max)?);
+        }
+        let request = request.clone();
+        let decoded = tokio::task::spawn_blocking(move || decode::decode(&request, max)).await;
+        Ok(decoded.map_err(AcceptError::Lost)??)
+    }
+}

@@ -1,0 +1,36 @@
+//! Receives OTLP, makes it durable in the write-ahead log, and turns it into rows of `spans`, `logs`, `metrics`, `red` and `errors`.
+//!
+//! Always holds: a request is acknowledged only once it is durable, and every row of it reaches its table exactly once, through crashes too. What can
+//! never be stored is told to the sender; what cannot be stored now is refused with a code that asks to try again.
+//! This crate knows nothing of the analyzer, of SQL and of who reads the tables.
+
+mod config;
+mod request;
+
+mod otlp;
+
+mod admission;
+mod intake;
+
+mod decode;
+mod rollup;
+mod rows;
+mod wanted;
+
+mod wal;
+
+mod batch;
+mod flush;
+mod replay;
+
+mod collector;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use collector::{Collector, Meter, OpenError, ServeError};
+pub use config::{CollectorConfig, DamagePolicy, WalConfig};
+pub use replay::{ReplayError, Replayed};
+pub use request::{Encoding, Request, Signal};
+pub use stats::{CollectorStats, SignalStats};
+pub use wal::RecoveryError;

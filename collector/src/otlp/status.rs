@@ -1,0 +1,64 @@
+//! The one place that knows the codes of a refusal.
+//!
+//! A sender of OTLP tries again on `UNAVAILABLE` and on 503, and drops the data on `INVALID_ARGUMENT`, `RESOURCE_EXHAUSTED` (without RetryInfo) and
+//! all other 4xx. So overload is `UNAVAILABLE` and 503, never `RESOURCE_EXHAUSTED`.
+
+use axum::http::StatusCode;
+use haldane_store::{Classified, Fault};
+use tonic::Code;
+
+use super::body::BodyError;
+use crate::flush::chain;
+use crate::intake::AcceptError;
+
+/// A refusal as both protocols can say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) grpc: Code,
+    pub(super) http: StatusCode,
+    pub(super) message: String,
+    /// Whether trying again later is useful.
+    pub(super) retry: bool,
+}
+
+/// Codes by whose fault it is.
+pub(super) fn codes(fault: Fault) -> (Code, StatusCode) {
+    match fault {
+        Fault::Invalid => (Code::InvalidArgument, StatusCode::BAD_REQUEST),
+        Fault::Missing => (Code::Unimplemented, StatusCode::NOT_FOUND),
+        Fault::Conflict => (Code::FailedPrecondition, StatusCode::CONFLICT),
+        Fault::Busy | Fault::Unavailable => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
+        Fault::Bug => (Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+impl Refused {
+    fn by(fault: Fault, message: String) -> Self {
+        let (grpc, http) = codes(fault);
+        Self { grpc, http, message, retry: matches!(fault, Fault::Busy | Fault::Unavailable) }
+    }
+
+    /// A request whose form is wrong in a way that has codes of its own.
+    pub(super) fn form(grpc: Code, http: StatusCode, message: impl Into<String>) -> Self {
+        Self { grpc, http, message: message.into(), retry: false }
+    }
+}
+
+impl From<BodyError> for Refused {
+    fn from(error: BodyError) -> Self {
+        let message = chain(&error);
+        match error {
+            BodyError::TooLarge { .. } => Self::form(Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, message),
+            BodyError::Slow { .. } => Self::form(Code::DeadlineExceeded, StatusCode::REQUEST_TIMEOUT, message),
+            BodyError::Corrupt { .. } | BodyError::Cut(_) | BodyError::Frame(_) => Self::by(Fault::Invalid, message),
+            BodyError::Overloaded(_) => Self::by(Fault::Busy, message),
+        }
+    }
+}
+
+impl From<AcceptError> for Refused {
+    fn from(error: AcceptError) -> Self {
+        // Why the disk fails is for our own log, not for senders.
+        Self::by(error.fault(), error.to_string())
+    }
+}

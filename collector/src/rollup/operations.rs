@@ -1,0 +1,76 @@
+//! The operations seen so far, capped: a service that puts ids into span names must not make `red` as long as `spans`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use haldane_store::schema::OTHER_OPERATION;
+
+/// Services whose operations are told apart; those that come later have only [`OTHER_OPERATION`].
+const SERVICES_MAX: usize = 10_000;
+
+/// An operation is cut to this many bytes.
+const OPERATION_BYTES_MAX: usize = 512;
+
+static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| OTHER_OPERATION.into());
+
+/// Knows the operations of each service, up to a limit for each.
+#[derive(Debug)]
+pub(crate) struct Operations {
+    max: usize,
+    services: HashMap<String, HashSet<Arc<str>>>,
+    over: Arc<AtomicU64>,
+}
+
+impl Operations {
+    /// `over` counts the spans whose operation came too late to be told apart.
+    pub(crate) fn new(max: usize, over: Arc<AtomicU64>) -> Self {
+        Self { max, services: HashMap::new(), over }
+    }
+
+    /// The name an operation is counted under.
+    pub(super) fn admit(&mut self, service: &str, operation: &str) -> Arc<str> {
+        let operation = cut(operation, OPERATION_BYTES_MAX);
+        if let Some(known) = self.services.get(service).and_then(|operations| operations.get(operation)) {
+            return known.clone();
+        }
+        let room = self.services.get(service).map_or(self.services.len() < SERVICES_MAX && self.max > 0, |known| known.len() < self.max);
+        if !room {
+            self.over.fetch_add(1, Ordering::Relaxed);
+            return OTHER.clone();
+        }
+        let name: Arc<str> = operation.into();
+        self.services.entry(service.to_owned()).or_default().insert(name.clone());
+        name
+    }
+}
+
+/// The beginning of a text, at most this many bytes, ending with a whole character.
+pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_past_the_limit_are_counted_together() {
+        let over = Arc::new(AtomicU64::new(0));
+        let mut operations = Operations::new(2, over.clone());
+        let names: Vec<_> = ["a", "b", "c", "a"].iter().map(|name| operations.admit("shop", name).to_string()).collect();
+        assert_eq!(names, ["a", "b", OTHER_OPERATION, "a"]);
+        assert_eq!(&*operations.admit("other", "c"), "c");
+        assert_eq!(over.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(cut("aé", 2), "a");
+        assert_eq!(cut("aé", 3), "aé");
+    }
+}

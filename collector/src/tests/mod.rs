@@ -1,0 +1,6 @@
+//! Tests of the crate as a whole, and what the tests of its parts share.
+
+pub(crate) mod fixture;
+pub(crate) mod generate;
+mod recovery;
+pub(crate) mod to_json;

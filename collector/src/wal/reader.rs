@@ -1,0 +1,80 @@
+//! Reads one segment, and tells a tail that was never acknowledged from damage.
+
+use bytes::Bytes;
+
+use super::record::{self, Record, RecordError};
+use super::segment::{self, HeaderError};
+
+/// Where and why a segment cannot be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Break {
+    /// Offset of the record, or 0 for the header.
+    pub(crate) at: usize,
+    pub(crate) cause: BreakCause,
+    /// Whether a later group was made durable: then what is broken was too, and it is damage rather than a torn tail.
+    pub(crate) durable_after: bool,
+}
+
+/// What is wrong there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BreakCause {
+    /// The header.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// What a segment holds, up to its end or to where it breaks.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) records: Vec<Record>,
+    /// Bytes up to the end of the last good record.
+    pub(crate) good_bytes: usize,
+    pub(crate) broken: Option<Break>,
+}
+
+/// Reads a segment whose first sequence, by its name, is `first`. Bodies share the memory of `bytes`.
+pub(crate) fn read(bytes: &Bytes, first: u64) -> Contents {
+    let mut contents = Contents { records: Vec::new(), good_bytes: 0, broken: None };
+    if let Err(cause) = segment::check_header(bytes, first) {
+        contents.broken = Some(Break { at: 0, cause: cause.into(), durable_after: any_later_group(bytes, 0, first) });
+        return contents;
+    }
+    let (mut at, mut expected) = (segment::HEADER_BYTES, first);
+    contents.good_bytes = at;
+    while at < bytes.len() {
+        match read_one(bytes, at, expected) {
+            Ok((record, end)) => {
+                contents.records.push(record);
+                (at, expected) = (end, expected + 1);
+                contents.good_bytes = at;
+            }
+            Err(cause) => {
+                contents.broken = Some(Break { at, cause: cause.into(), durable_after: any_later_group(bytes, at, expected + 1) });
+                break;
+            }
+        }
+    }
+    contents
+}
+
+fn read_one(bytes: &Bytes, at: usize, expected: u64) -> Result<(Record, usize), RecordError> {
+    let (record, end) = record::decode(bytes, at)?;
+    if record.sequence != expected {
+        return Err(RecordError::Sequence { found: record.sequence, expected });
+    }
+    Ok((record, end))
+}
+
+/// Whether an intact record of a group that began at `from` or later stands anywhere behind `at`.
+///
+/// A group is begun only after the one before it is durable. Records of the broken record's own group do not count: when power fails
+/// during `fdatasync`, later pages of a group may be on the disk without earlier ones, and none of it was acknowledged.
+fn any_later_group(bytes: &Bytes, at: usize, from: u64) -> bool {
+    (at..bytes.len()).any(|at| {
+        record::claimed_sequence(&bytes[at..]).is_some_and(|sequence| sequence >= from && sequence - from < u64::from(u32::MAX))
+            && record::decode(bytes, at).is_ok_and(|(record, _)| record.group >= from)
+    })
+}

@@ -1,0 +1,123 @@
+//! Segment files: their names, their headers, and the folder they are in.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 8] = b"HALDWAL\0";
+const VERSION: u32 = 1;
+/// Bytes before the first record.
+pub(crate) const HEADER_BYTES: usize = 24;
+const EXTENSION: &str = "wal";
+/// What is appended to the name of a segment that was moved aside.
+const DAMAGED: &str = "damaged";
+
+/// A segment on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) path: PathBuf,
+    /// The first sequence it may hold.
+    pub(crate) first: u64,
+    /// The last sequence it does hold; none when it is empty.
+    pub(crate) last: Option<u64>,
+    /// How many bytes of it are good.
+    pub(crate) bytes: u64,
+}
+
+/// Why a header is not one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HeaderError {
+    /// The file is shorter than a header, or its bytes are not what was written.
+    #[error("the segment's header is damaged")]
+    Damaged,
+    /// The header is good, but of a format unknown here.
+    #[error("the segment has format version {version}, this haldane knows {VERSION}")]
+    Version {
+        /// Which one it is.
+        version: u32,
+    },
+}
+
+/// Checks a segment's header against the sequence in its name.
+pub(super) fn check_header(bytes: &[u8], first: u64) -> Result<(), HeaderError> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(HeaderError::Damaged)?;
+    if *header == header_of(first, VERSION) {
+        return Ok(());
+    }
+    let version = header[8..12].iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    if *header == header_of(first, version) { Err(HeaderError::Version { version }) } else { Err(HeaderError::Damaged) }
+}
+
+fn header_of(first: u64, version: u32) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[0..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&version.to_le_bytes());
+    header[12..20].copy_from_slice(&first.to_le_bytes());
+    let sum = crc32c::crc32c(&header[0..20]);
+    header[20..24].copy_from_slice(&sum.to_le_bytes());
+    header
+}
+
+/// Begins a segment whose first record will have sequence `first`. An empty one of that name is begun anew.
+pub(super) fn create(dir: &Path, first: u64) -> io::Result<(File, Segment)> {
+    let path = dir.join(format!("{first:020}.{EXTENSION}"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+    file.write_all(&header_of(first, VERSION))?;
+    file.sync_all()?;
+    sync_folder(dir)?;
+    Ok((file, Segment { path, first, last: None, bytes: HEADER_BYTES as u64 }))
+}
+
+/// Puts an empty segment in the place of one whose header is lost.
+pub(super) fn begin_again(path: &Path, first: u64) -> io::Result<()> {
+    create(path.parent().unwrap_or(path), first).map(|_| ())
+}
+
+/// The segments of a folder by first sequence; none when there is no folder.
+pub(super) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut segments = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let is_segment = path.extension().is_some_and(|extension| extension == EXTENSION);
+        if let Some(first) = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).filter(|_| is_segment) {
+            segments.push((first, path));
+        }
+    }
+    segments.sort();
+    Ok(segments)
+}
+
+/// Cuts a file to its good part, durably.
+pub(super) fn truncate(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(bytes)?;
+    file.sync_all()
+}
+
+/// Keeps a copy of a damaged segment beside it.
+pub(crate) fn keep_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = aside(path);
+    std::fs::copy(path, &aside)?;
+    File::open(&aside)?.sync_all()?;
+    sync_folder(path.parent().unwrap_or(path))?;
+    Ok(aside)
+}
+
+/// Whether a copy of this segment was moved aside.
+pub(super) fn was_moved_aside(path: &Path) -> bool {
+    aside(path).exists()
+}
+
+fn aside(path: &Path) -> PathBuf {
+    path.with_extension(format!("{EXTENSION}.{DAMAGED}"))
+}
+
+/// Makes new names in a folder durable.
+pub(crate) fn sync_folder(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

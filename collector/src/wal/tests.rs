@@ -1,0 +1,207 @@
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use haldane_store::UnixNanos;
+
+use super::recovery::{Recovered, Repair};
+use super::writer::{Append, Syncer};
+use super::*;
+use crate::request::{Encoding, Request, Signal};
+
+fn limits(dir: &Path) -> LogLimits {
+    LogLimits { dir: dir.to_owned(), segment_bytes_max: 1 << 20, backlog_bytes_max: 1 << 30 }
+}
+
+fn append(text: &str) -> Append<String> {
+    let request = Request { signal: Signal::Logs, encoding: Encoding::Json, body: Bytes::copy_from_slice(text.as_bytes()) };
+    Append { request, received: UnixNanos::new(7), carried: text.to_owned() }
+}
+
+fn open(limits: LogLimits, repair: Repair, syncer: Syncer) -> (Log<String>, Vec<Record>, Arc<Mutex<Vec<(u64, String)>>>) {
+    let (records, recovered) = read_all(&limits.dir, repair).unwrap();
+    let delivered = Arc::new(Mutex::new(Vec::new()));
+    let sink = delivered.clone();
+    let deliver = move |sequence, _, text| sink.lock().unwrap().push((sequence, text));
+    (Log::open(limits, recovered, syncer, deliver).unwrap(), records, delivered)
+}
+
+fn read_all(dir: &Path, repair: Repair) -> Result<(Vec<Record>, Recovered), RecoveryError> {
+    let mut recovery = Recovery::open(dir, repair)?;
+    let mut all = Vec::new();
+    while let Some(records) = recovery.next_segment()? {
+        all.extend(records);
+    }
+    Ok((all, recovery.finish()))
+}
+
+fn bodies(records: &[Record]) -> Vec<String> {
+    records.iter().map(|record| String::from_utf8(record.request.body.to_vec()).unwrap()).collect()
+}
+
+/// A log of four records, each a group of its own, as one segment's bytes and name.
+async fn four_records() -> (Vec<u8>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, ..) = open(limits(dir.path()), Repair::TornTail, Syncer::default());
+    for text in ["one", "two", "three", "four"] {
+        log.append(append(text)).await.unwrap();
+    }
+    let segment = log.close().pop().unwrap();
+    (std::fs::read(&segment.path).unwrap(), segment.path.file_name().unwrap().to_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn what_is_appended_is_delivered_in_order_and_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _, delivered) = open(limits(dir.path()), Repair::TornTail, Syncer::default());
+    let texts: Vec<String> = (0..50).map(|n| format!("record {n}")).collect();
+    let answers = futures::future::join_all(texts.iter().map(|text| log.append(append(text)))).await;
+    let sequences: Vec<u64> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(sequences, (1..=50).collect::<Vec<_>>());
+    drop(log);
+    assert_eq!(*delivered.lock().unwrap(), (1..).zip(texts.clone()).collect::<Vec<_>>());
+    let (log, records, _) = open(limits(dir.path()), Repair::TornTail, Syncer::default());
+    assert_eq!(bodies(&records), texts);
+    assert_eq!((records[3].request.signal, records[3].request.encoding, records[3].received), (Signal::Logs, Encoding::Json, UnixNanos::new(7)));
+    assert_eq!(log.append(append("more")).await.unwrap(), 51);
+}
+
+#[tokio::test]
+async fn a_log_cut_at_any_byte_gives_back_the_whole_records_before() {
+    let (bytes, name) = four_records().await;
+    let mut ends = vec![segment::HEADER_BYTES];
+    ends.extend(["one", "two", "three", "four"].iter().scan(segment::HEADER_BYTES, |at, text| {
+        *at += record::HEADER_BYTES + text.len();
+        Some(*at)
+    }));
+    assert_eq!(ends[4], bytes.len());
+    for cut in 0..=bytes.len() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(&name), &bytes[..cut]).unwrap();
+        let whole = ends[1..].iter().filter(|end| **end <= cut).count();
+        let (records, _) = read_all(dir.path(), Repair::Nothing).unwrap();
+        assert_eq!(bodies(&records), ["one", "two", "three", "four"][..whole], "cut at {cut}");
+        // And the log goes on behind it, and is whole again.
+        let (log, ..) = open(limits(dir.path()), Repair::TornTail, Syncer::default());
+        assert_eq!(log.append(append("next")).await.unwrap(), whole as u64 + 1);
+        drop(log);
+        let (records, _) = read_all(dir.path(), Repair::Nothing).unwrap();
+        assert_eq!(records.len(), whole + 1, "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_flipped_at_any_byte_is_reported_with_its_place() {
+    let (bytes, name) = four_records().await;
+    let last = bytes.len() - record::HEADER_BYTES - "four".len();
+    for at in 0..bytes.len() {
+        for bit in [0x01, 0x80] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut flipped = bytes.clone();
+            flipped[at] ^= bit;
+            std::fs::write(dir.path().join(&name), &flipped).unwrap();
+            let read = read_all(dir.path(), Repair::Nothing);
+            if at >= last {
+                // Nothing was made durable behind it: it cannot be told from a torn tail.
+                assert_eq!(bodies(&read.unwrap().0), ["one", "two", "three"], "flipped at {at}");
+                continue;
+            }
+            match read {
+                Err(RecoveryError::Damaged { at: place, path, .. }) => {
+                    assert!(place <= at && path.ends_with(&name), "flipped at {at}, reported at {place}");
+                }
+                other => panic!("flipped at {at}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_was_never_durable_may_be_torn_in_the_middle() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, ..) = open(limits(dir.path()), Repair::TornTail, Syncer::default());
+    log.append(append("durable")).await.unwrap();
+    drop(log);
+    let path = dir.path().join("00000000000000000001.wal");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let torn = bytes.len();
+    for sequence in [2, 3] {
+        let request = append("unacknowledged").request;
+        record::encode_into(&Record { sequence, group: 2, received: UnixNanos::new(7), request }, &mut bytes);
+    }
+    bytes[torn + 40] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(bodies(&read_all(dir.path(), Repair::Nothing).unwrap().0), ["durable"]);
+}
+
+#[tokio::test]
+async fn damage_is_moved_aside_only_when_asked_and_the_rest_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = LogLimits { segment_bytes_max: 1, ..limits(dir.path()) };
+    let (log, ..) = open(small.clone(), Repair::TornTail, Syncer::default());
+    for text in ["one", "two", "three"] {
+        log.append(append(text)).await.unwrap();
+    }
+    drop(log);
+    let path = dir.path().join("00000000000000000002.wal");
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(matches!(read_all(dir.path(), Repair::TornTail), Err(RecoveryError::Damaged { at: 24, .. })));
+    let (log, records, _) = open(small, Repair::Damage, Syncer::default());
+    assert_eq!(bodies(&records), ["one", "three"]);
+    assert_eq!(std::fs::read(dir.path().join("00000000000000000002.wal.damaged")).unwrap(), bytes);
+    assert_eq!(log.append(append("four")).await.unwrap(), 4);
+    drop(log);
+    assert_eq!(bodies(&read_all(dir.path(), Repair::TornTail).unwrap().0), ["one", "three", "four"]);
+    std::fs::remove_file(dir.path().join("00000000000000000003.wal")).unwrap();
+    assert!(matches!(read_all(dir.path(), Repair::TornTail), Err(RecoveryError::Gap { .. }) | Ok(_)));
+}
+
+#[tokio::test]
+async fn a_missing_segment_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, ..) = open(LogLimits { segment_bytes_max: 1, ..limits(dir.path()) }, Repair::TornTail, Syncer::default());
+    for text in ["one", "two", "three"] {
+        log.append(append(text)).await.unwrap();
+    }
+    drop(log);
+    std::fs::remove_file(dir.path().join("00000000000000000002.wal")).unwrap();
+    assert!(matches!(read_all(dir.path(), Repair::TornTail), Err(RecoveryError::Gap { expected: 2, .. })));
+}
+
+#[tokio::test]
+async fn a_failed_sync_is_not_acknowledged_and_the_log_goes_on_in_a_new_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let syncer = Syncer::default();
+    let (log, _, delivered) = open(limits(dir.path()), Repair::TornTail, syncer.clone());
+    log.append(append("kept")).await.unwrap();
+    syncer.fails.store(true, Ordering::SeqCst);
+    assert!(matches!(log.append(append("lost")).await, Err(AppendError::Disk(_))));
+    syncer.fails.store(false, Ordering::SeqCst);
+    assert!(matches!(log.append(append("too soon")).await, Err(AppendError::Disk(_))));
+    std::thread::sleep(std::time::Duration::from_millis(1_050));
+    assert_eq!(log.append(append("after")).await.unwrap(), 2);
+    assert_eq!(log.close().len(), 2);
+    assert_eq!(*delivered.lock().unwrap(), [(1, "kept".to_owned()), (2, "after".to_owned())]);
+    assert_eq!(bodies(&read_all(dir.path(), Repair::Nothing).unwrap().0), ["kept", "after"]);
+}
+
+#[tokio::test]
+async fn segments_that_all_tables_have_are_removed_and_the_backlog_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = LogLimits { segment_bytes_max: 1, backlog_bytes_max: 300, ..limits(dir.path()) };
+    let (log, ..) = open(small, Repair::TornTail, Syncer::default());
+    for text in ["one", "two", "three", "four"] {
+        log.append(append(text)).await.unwrap();
+    }
+    assert!(matches!(log.append(append(&"x".repeat(60))).await, Err(AppendError::Backlog { .. })));
+    log.release(2);
+    let left = log.close();
+    assert_eq!(left.iter().map(|segment| segment.first).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(log.backlog_bytes(), left.iter().map(|segment| segment.bytes).sum::<u64>());
+    assert!(matches!(log.append(append("late")).await, Err(AppendError::Closed)));
+    writer::remove(&left).unwrap();
+    assert_eq!(read_all(dir.path(), Repair::Nothing).unwrap().1, Recovered { segments: Vec::new(), next: 1 });
+}

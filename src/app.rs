@@ -1,0 +1,222 @@
+//! The server: builds the parts, runs them, and stops them in an order that loses nothing.
+//!
+//! Stopping: intake ends first (what was acknowledged is flushed), then judging, then REST, which answers until the data is safe.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use haldane_analyzer::{Engine, QueryLimits, Rollouts, Scheduler};
+use haldane_api::{Api, Readiness};
+use haldane_collector::Collector;
+use haldane_store::clock::SharedClock;
+use haldane_store::table::{Access, FolderLock, LockError, TablesConfig};
+use haldane_store::{Ledger, Tables};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// Why the server could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The data folder is not to be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The tables cannot be opened.
+    #[error("cannot open the tables")]
+    Tables(#[from] haldane_store::table::OpenError),
+    /// The ledger cannot be opened.
+    #[error("cannot open the ledger")]
+    Ledger(#[from] haldane_store::ledger::LedgerError),
+    /// The query engine cannot be set up.
+    #[error("cannot set up the query engine")]
+    Engine(#[from] haldane_analyzer::QueryError),
+    /// The log cannot be opened or replayed.
+    #[error("cannot open the collector")]
+    Collector(#[from] haldane_collector::OpenError),
+    /// A port is taken, or not ours to take.
+    #[error("cannot listen on {address} for {purpose}: is another server using it?")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What for, with the flag that changes it.
+        purpose: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The lock file cannot be written.
+    #[error("cannot write down the server's address in the data folder")]
+    Announce(#[source] std::io::Error),
+}
+
+/// Why the server ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Receiving failed.
+    #[error("the collector stopped")]
+    Collector(#[from] haldane_collector::ServeError),
+    /// Judging failed.
+    #[error("the analyzer stopped")]
+    Analyzer(#[from] haldane_analyzer::rollout::ReadError),
+    /// Serving REST failed.
+    #[error("the API stopped")]
+    Api(#[source] std::io::Error),
+    /// A part panicked.
+    #[error("a part of the server panicked")]
+    Panicked(#[from] JoinError),
+    /// A part ended by itself.
+    #[error("the {part} ended by itself")]
+    Ended {
+        /// Which.
+        part: &'static str,
+    },
+    /// The time to shut down was not enough.
+    #[error("the {part} did not finish within {} s of being told to stop; what was acknowledged is in the log", grace.as_secs())]
+    Slow {
+        /// Which.
+        part: &'static str,
+        /// The time it had.
+        grace: Duration,
+    },
+}
+
+/// Where the server listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// OTLP/gRPC.
+    pub grpc: SocketAddr,
+    /// OTLP/HTTP.
+    pub http: SocketAddr,
+    /// REST.
+    pub api: SocketAddr,
+}
+
+/// A server that is ready to run: its ports are open, its log is replayed.
+#[derive(Debug)]
+pub struct App {
+    collector: Collector,
+    scheduler: Scheduler,
+    api: Api,
+    ready: watch::Sender<Readiness>,
+    listeners: Listeners,
+    addresses: Addresses,
+    grace: Duration,
+    ledger: Ledger,
+    // Held until the end of the process: nobody else may write to the data folder.
+    lock: FolderLock,
+}
+
+#[derive(Debug)]
+struct Listeners {
+    grpc: TcpListener,
+    http: TcpListener,
+    api: TcpListener,
+}
+
+type Part = JoinSet<Result<(), RunError>>;
+
+impl App {
+    /// Takes the data folder, opens the ports, and replays what the log holds and the tables lack.
+    ///
+    /// # Errors
+    /// When the folder or a port is taken, or what the folder holds cannot be used.
+    pub async fn build(config: Config, clock: SharedClock) -> Result<Self, BuildError> {
+        let mut lock = FolderLock::acquire(&config.data)?;
+        let listeners = Listeners {
+            grpc: listen(config.grpc, "OTLP over gRPC (--grpc)").await?,
+            http: listen(config.http, "OTLP over HTTP (--http)").await?,
+            api: listen(config.api, "the API (--api)").await?,
+        };
+        let addresses = listeners.addresses()?;
+        lock.announce(&format!("http://{}", addresses.api)).map_err(BuildError::Announce)?;
+
+        let tables = Tables::open(&TablesConfig { dir: config.tables_dir(), access: Access::ReadWrite }).await?;
+        let ledger = Ledger::open(&config.ledger_file()).await?;
+        // Queries of people and the judge's own have separate memory, so that neither starves the other.
+        let people = Engine::new(&tables, QueryLimits::default())?;
+        let judge = Engine::new(&tables, QueryLimits { rows_max: usize::MAX, ..QueryLimits::default() })?;
+        let rollouts = Rollouts::new(ledger.clone(), judge.clone(), clock.clone());
+        let scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone());
+        let collector = Collector::open(config.collector_settings(), tables, clock).await?;
+        let ready = watch::Sender::new(Readiness::NotReady { because: "starting".to_owned() });
+        let api = Api { rollouts, engine: people, ready: ready.subscribe() };
+        let grace = Duration::from_secs(config.shutdown_seconds);
+        Ok(Self { collector, scheduler, api, ready, listeners, addresses, grace, ledger, lock })
+    }
+
+    /// Where the server listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Runs until `stop` is cancelled or a part fails, then makes everything safe.
+    ///
+    /// # Errors
+    /// When a part failed, or could not finish in time.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        let (intake, judging, serving) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let (mut collector, mut analyzer, mut api) = (Part::new(), Part::new(), Part::new());
+        {
+            let (token, part, listeners) = (intake.clone(), self.collector, self.listeners);
+            collector.spawn(async move { Ok(part.serve(listeners.grpc, listeners.http, token).await?) });
+            let (token, part) = (judging.clone(), self.scheduler);
+            analyzer.spawn(async move { Ok(part.run(token).await?) });
+            let (token, part) = (serving.clone(), self.api);
+            api.spawn(async move { part.serve(listeners.api, token).await.map_err(RunError::Api) });
+        }
+        self.ready.send_replace(Readiness::Ready);
+        let early = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            ended = collector.join_next() => Err(why(ended, "collector")),
+            ended = analyzer.join_next() => Err(why(ended, "analyzer")),
+            ended = api.join_next() => Err(why(ended, "API")),
+        };
+        self.ready.send_replace(Readiness::NotReady { because: "stopping".to_owned() });
+        intake.cancel();
+        let flushed = finish(&mut collector, "collector", self.grace).await;
+        judging.cancel();
+        let judged = finish(&mut analyzer, "analyzer", self.grace).await;
+        serving.cancel();
+        let closed = finish(&mut api, "API", self.grace).await;
+        self.ledger.close().await;
+        drop(self.lock);
+        early.and(flushed).and(judged).and(closed)
+    }
+}
+
+impl Listeners {
+    fn addresses(&self) -> Result<Addresses, BuildError> {
+        let unknown = |source| BuildError::Listen { address: SocketAddr::from(([0, 0, 0, 0], 0)), purpose: "a port of its own", source };
+        Ok(Addresses {
+            grpc: self.grpc.local_addr().map_err(unknown)?,
+            http: self.http.local_addr().map_err(unknown)?,
+            api: self.api.local_addr().map_err(unknown)?,
+        })
+    }
+}
+
+async fn listen(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, BuildError> {
+    TcpListener::bind(address).await.map_err(|source| BuildError::Listen { address, purpose, source })
+}
+
+/// Why a part ended that should not have.
+fn why(ended: Option<Result<Result<(), RunError>, JoinError>>, part: &'static str) -> RunError {
+    match ended {
+        Some(Ok(Err(error))) => error,
+        Some(Err(error)) => RunError::Panicked(error),
+        Some(Ok(Ok(()))) | None => RunError::Ended { part },
+    }
+}
+
+/// Waits for a part that was told to stop.
+async fn finish(part: &mut Part, name: &'static str, grace: Duration) -> Result<(), RunError> {
+    let all = async {
+        while let Some(ended) = part.join_next().await {
+            ended??;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(grace, all).await.unwrap_or(Err(RunError::Slow { part: name, grace }))
+}

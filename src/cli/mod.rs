@@ -1,0 +1,156 @@
+//! The command line: what can be said, and what comes of it.
+//!
+//! Always holds: an error is one line on standard error that says what to do, and exit code 2; answers go to standard output,
+//! everything else to standard error. Talks to a server over REST only, so it works from any machine.
+
+mod client;
+mod exit;
+mod out;
+mod query;
+mod rollout;
+mod serve;
+mod show;
+mod target;
+mod verdict;
+mod watch;
+
+use std::error::Error;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use client::ClientError;
+pub use exit::Exit;
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done; for gate and verdict: promote
+  1  for gate and verdict: roll back
+  2  wrong usage, or the server could not be asked
+  3  for gate and verdict: ended without a decision
+  4  for gate and verdict: undecided when the time was over";
+
+/// Judges whether the version you are rolling out is hurting users, from its OpenTelemetry data.
+#[derive(Debug, Parser)]
+#[command(name = "haldane", version, after_help = EXIT_CODES, max_term_width = 120)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log to standard error, such as info or haldane_collector=debug,warn.
+    #[arg(long, global = true, value_name = "FILTER", env = "HALDANE_LOG", hide_env_values = true)]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Receive telemetry, judge rollouts and answer requests, until Ctrl-C
+    #[command(after_help = "Example:
+  haldane serve --data /var/lib/haldane
+
+Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beats the file, the file beats the default.")]
+    Serve(serve::ServeArgs),
+    /// Show it all at work: a server, a shop that sends it telemetry, good and bad releases
+    #[command(after_help = "Examples:
+  haldane demo
+  haldane demo --once --scenario errors --seed 7")]
+    Demo(serve::DemoFlags),
+    /// Run SQL over the tables
+    #[command(after_help = "Examples:
+  haldane query \"SELECT service_name, count(*) FROM spans GROUP BY 1 ORDER BY 2 DESC\"
+  haldane query --data ./data --format csv \"SELECT * FROM errors LIMIT 10\"")]
+    Query(query::QueryArgs),
+    /// Start, find and cancel rollouts
+    #[command(subcommand)]
+    Rollout(rollout::RolloutCommand),
+    /// Show the verdict on a rollout, or wait for it
+    #[command(after_help = "Examples:
+  haldane verdict --service payment --environment shop
+  haldane verdict 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 --wait 10m --json", after_long_help = EXIT_CODES)]
+    Verdict(verdict::VerdictArgs),
+    /// Start or find a rollout and wait for the decision: one step of a deploy job
+    #[command(after_help = "Example:
+  haldane gate --service payment --environment shop \\
+    --baseline service.version=1.4.0 --canary service.version=1.5.0 --wait 30m", after_long_help = EXIT_CODES)]
+    Gate(verdict::GateArgs),
+    /// Print the completions of a shell
+    #[command(after_help = "Example:\n  haldane completions bash > /etc/bash_completion.d/haldane")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The server gave no answer that is of use.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// What was asked for makes no sense; the text says why.
+    #[error("{0}")]
+    Usage(String),
+    /// A part of Haldane failed in this process; the text names the causes.
+    #[error("{0}")]
+    Part(String),
+    /// The answer could not be written.
+    #[error("cannot write the answer")]
+    Output(#[from] std::io::Error),
+    /// The threads could not be started.
+    #[error("cannot start")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl CliError {
+    fn part(error: &dyn Error) -> Self {
+        Self::Part(haldane_api::error::chain(error))
+    }
+}
+
+impl Cli {
+    /// What to log: what was asked for, else much for a server and little for a client.
+    pub fn log_filter(&self) -> &str {
+        self.log.as_deref().unwrap_or(match self.command {
+            Command::Serve(_) => "info",
+            Command::Demo(_)
+            | Command::Query(_)
+            | Command::Rollout(_)
+            | Command::Verdict(_)
+            | Command::Gate(_)
+            | Command::Completions { .. } => "warn",
+        })
+    }
+}
+
+/// Does what was asked for.
+///
+/// # Errors
+/// When it cannot be done: exit code 2.
+pub fn run(cli: Cli) -> Result<Exit, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)?;
+    runtime.block_on(dispatch(cli.command))
+}
+
+async fn dispatch(command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Serve(args) => serve::serve(args).await,
+        Command::Demo(flags) => serve::demo(flags).await,
+        Command::Query(args) => query::run(args).await,
+        Command::Rollout(command) => rollout::run(command).await,
+        Command::Verdict(args) => verdict::verdict(args).await,
+        Command::Gate(args) => verdict::gate(args).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "haldane", &mut script);
+            out::bytes(&script)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Tells of a failure, in one line.
+pub fn report(error: &CliError) {
+    let text = haldane_api::error::chain(error).replace('\n', " ");
+    out::note(&format!("haldane: {}", out::plain(text.trim())));
+}
+
+fn pretty(answer: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(answer).unwrap_or_default()
+}

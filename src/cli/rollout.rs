@@ -1,0 +1,119 @@
+//! `haldane rollout`: starting, finding and cancelling rollouts.
+
+use clap::{Args, Subcommand};
+use haldane_api::http::RolloutBody;
+
+use super::client::ListQuery;
+use super::target::{ChangeArgs, ServerArgs};
+use super::{CliError, Exit, out, show};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RolloutCommand {
+    /// Start a rollout, or find the one that the same request started before
+    #[command(after_help = "Example:\n  haldane rollout start --service payment --environment shop \\\n    --baseline service.version=1.4.0 --canary service.version=1.5.0 --meta commit=3f2a91c")]
+    Start(StartArgs),
+    /// List rollouts, the newest first
+    #[command(after_help = "Example:\n  haldane rollout list --service payment --state running")]
+    List(ListArgs),
+    /// Show a rollout
+    #[command(after_help = "Example:\n  haldane rollout show 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11")]
+    Show(ShowArgs),
+    /// Cancel a rollout: it is judged no further
+    #[command(after_help = "Example:\n  haldane rollout cancel 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 --reason \"wrong build\"")]
+    Cancel(CancelArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    #[command(flatten)]
+    change: ChangeArgs,
+    #[command(flatten)]
+    form: FormArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only of this service.
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Only in this environment.
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// Only in this state.
+    #[arg(long, value_name = "STATE", value_parser = ["pending", "running", "promoted", "rolled_back", "inconclusive", "cancelled", "expired"])]
+    state: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    limit: u32,
+    #[command(flatten)]
+    form: FormArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The rollout.
+    #[arg(value_name = "ROLLOUT")]
+    id: String,
+    #[command(flatten)]
+    form: FormArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// The rollout.
+    #[arg(value_name = "ROLLOUT")]
+    id: String,
+    /// Why; kept with the rollout.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    form: FormArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+struct FormArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(command: RolloutCommand) -> Result<Exit, CliError> {
+    match command {
+        RolloutCommand::Start(args) => {
+            let (rollout, created) = args.server.client()?.start(&args.change.body(), args.change.idempotency_key.as_deref()).await?;
+            if !created && !args.form.json {
+                out::note("haldane: the same request had started this rollout before");
+            }
+            print(&rollout, &args.form)
+        }
+        RolloutCommand::List(args) => list(args).await,
+        RolloutCommand::Show(args) => print(&args.server.client()?.rollout(&args.id).await?, &args.form),
+        RolloutCommand::Cancel(args) => print(&args.server.client()?.cancel(&args.id, args.reason.as_deref()).await?, &args.form),
+    }
+}
+
+async fn list(args: ListArgs) -> Result<Exit, CliError> {
+    let query = ListQuery { service: args.service, environment: args.environment, state: args.state, limit: args.limit };
+    let rollouts = args.server.client()?.list(&query).await?;
+    if args.form.json {
+        out::line(&super::pretty(&rollouts))?;
+    } else if rollouts.is_empty() {
+        out::note("haldane: there are none; `haldane rollout start --help` shows how to start one");
+    } else {
+        out::line(&show::rollout_table(&rollouts).join("\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn print(rollout: &RolloutBody, form: &FormArgs) -> Result<Exit, CliError> {
+    out::line(&if form.json { super::pretty(rollout) } else { show::rollout_lines(rollout).join("\n") })?;
+    Ok(Exit::Done)
+}

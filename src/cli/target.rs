@@ -1,0 +1,160 @@
+//! Flags that several commands share.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Args;
+use haldane_analyzer::cohort::Selector;
+use haldane_analyzer::policy::{CheckOverride, PolicyOverrides};
+use haldane_api::http::{StartRolloutBody, StrategyWord, parse_span};
+
+use super::client::{Client, ClientError, DEFAULT_URL};
+
+/// Which server to talk to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServerArgs {
+    /// Address of the running server.
+    #[arg(long, value_name = "URL", env = "HALDANE_URL", default_value = DEFAULT_URL, hide_env_values = true)]
+    pub(crate) url: String,
+}
+
+impl ServerArgs {
+    pub(crate) fn client(&self) -> Result<Client, ClientError> {
+        Client::new(&self.url)
+    }
+}
+
+/// What is rolled out.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChangeArgs {
+    /// Service that changes: its service.name.
+    #[arg(long, value_name = "NAME")]
+    service: String,
+    /// Where: its deployment.environment.name.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    environment: String,
+    /// Resource attributes that pick the version that is known, such as service.version=1.4.0.
+    #[arg(long, value_name = "KEY=VALUE[,…]", value_parser = selector)]
+    baseline: Selector,
+    /// Resource attributes that pick the version to be judged, such as service.version=1.5.0.
+    #[arg(long, value_name = "KEY=VALUE[,…]", value_parser = selector)]
+    canary: Selector,
+    /// How it is rolled out.
+    #[arg(long, value_enum, default_value_t = StrategyFlag::Canary)]
+    strategy: StrategyFlag,
+    /// From when on both are compared (RFC 3339); when the canary was first seen in the last hour if left out, else now.
+    #[arg(long, value_name = "TIME")]
+    started_at: Option<String>,
+    /// What you want to find again, such as commit=3f2a91c; may be given several times.
+    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+    /// The same key finds the same rollout, even one that has ended; such as the number of the CI job.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) idempotency_key: Option<String>,
+    #[command(flatten)]
+    policy: PolicyArgs,
+}
+
+/// What differs from the default policy.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Policy")]
+struct PolicyArgs {
+    /// Chance of a false rollback over the whole rollout [default: 0.01].
+    #[arg(long, value_name = "P")]
+    policy_alpha: Option<f64>,
+    /// Chance of a false promotion, per check [default: 0.05].
+    #[arg(long, value_name = "P")]
+    policy_beta: Option<f64>,
+    /// Errors may grow by this share before a rollback; 0.25 is 25 %.
+    #[arg(long, value_name = "SHARE")]
+    policy_error_relative: Option<f64>,
+    /// Errors may grow by this much of all requests before a rollback; 0.0005 is 0.05 percentage points.
+    #[arg(long, value_name = "SHARE")]
+    policy_error_absolute: Option<f64>,
+    /// Latency may grow by this share before a rollback.
+    #[arg(long, value_name = "SHARE")]
+    policy_latency_relative: Option<f64>,
+    /// A promotion shows that errors grew by less than this share.
+    #[arg(long, value_name = "SHARE")]
+    policy_promote_error_relative: Option<f64>,
+    /// … or by less than this much of all requests.
+    #[arg(long, value_name = "SHARE")]
+    policy_promote_error_absolute: Option<f64>,
+    /// A promotion shows that latency grew by less than this share.
+    #[arg(long, value_name = "SHARE")]
+    policy_promote_latency_relative: Option<f64>,
+    /// No promotion before this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    policy_min_duration: Option<Duration>,
+    /// What is undecided after this time ends inconclusive.
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    policy_max_duration: Option<Duration>,
+    /// No promotion with fewer requests in either cohort.
+    #[arg(long, value_name = "COUNT")]
+    policy_min_requests: Option<u64>,
+    /// Make only this check: error_rate, latency, throughput or new_errors; may be given several times.
+    #[arg(long = "policy-check", value_name = "NAME")]
+    policy_checks: Vec<String>,
+}
+
+/// How a version is rolled out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum StrategyFlag {
+    /// A part of the traffic goes to the canary while the baseline goes on.
+    Canary,
+    /// All traffic is switched at once.
+    BlueGreen,
+    /// Instances are replaced one after the other.
+    Rolling,
+}
+
+impl ChangeArgs {
+    /// The request to the server.
+    pub(crate) fn body(&self) -> StartRolloutBody {
+        StartRolloutBody {
+            service: self.service.clone(),
+            environment: Some(self.environment.clone()),
+            baseline: self.baseline.matchers().clone(),
+            canary: self.canary.matchers().clone(),
+            strategy: Some(match self.strategy {
+                StrategyFlag::Canary => StrategyWord::Canary,
+                StrategyFlag::BlueGreen => StrategyWord::BlueGreen,
+                StrategyFlag::Rolling => StrategyWord::Rolling,
+            }),
+            started_at: self.started_at.clone(),
+            metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
+            policy: Some(self.policy.overrides()).filter(|overrides| *overrides != PolicyOverrides::default()),
+        }
+    }
+}
+
+impl PolicyArgs {
+    fn overrides(&self) -> PolicyOverrides {
+        let check = |name: &String| CheckOverride { name: name.clone(), ..CheckOverride::default() };
+        PolicyOverrides {
+            alpha: self.policy_alpha,
+            beta: self.policy_beta,
+            error_relative: self.policy_error_relative,
+            error_absolute: self.policy_error_absolute,
+            latency_relative: self.policy_latency_relative,
+            promote_error_relative: self.policy_promote_error_relative,
+            promote_error_absolute: self.policy_promote_error_absolute,
+            promote_latency_relative: self.policy_promote_latency_relative,
+            min_duration_seconds: self.policy_min_duration.map(|span| span.as_secs()),
+            max_duration_seconds: self.policy_max_duration.map(|span| span.as_secs()),
+            min_requests: self.policy_min_requests,
+            checks: Some(self.policy_checks.iter().map(check).collect()).filter(|checks: &Vec<_>| !checks.is_empty()),
+        }
+    }
+}
+
+fn selector(text: &str) -> Result<Selector, String> {
+    Selector::parse(text).map_err(|error| error.to_string())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as key=value".to_owned()),
+    }
+}

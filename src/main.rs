@@ -1,0 +1,26 @@
+//! Reads the flags, starts logging, runs, and chooses the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use haldane::cli::{self, Cli, Exit};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = match EnvFilter::try_new(cli.log_filter()) {
+        Ok(filter) => filter,
+        Err(error) => {
+            let mut command = <Cli as clap::CommandFactory>::command();
+            command.error(clap::error::ErrorKind::ValueValidation, format!("--log: {error}")).exit();
+        }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match cli::run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            cli::report(&error);
+            Exit::Failed.into()
+        }
+    }
+}

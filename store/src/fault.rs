@@ -1,0 +1,24 @@
+//! Whose fault an error is, and so whether trying again is useful. Every protocol maps this one answer to its own codes.
+
+/// The answer each error type gives about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller sent something that can never be accepted: do not try again unchanged.
+    Invalid,
+    /// What was asked for does not exist.
+    Missing,
+    /// The request contradicts what exists, such as a second rollout of one service.
+    Conflict,
+    /// Too much at once: try again later.
+    Busy,
+    /// Something we depend on is away, such as the disk: try again later.
+    Unavailable,
+    /// We are wrong: trying again will not help.
+    Bug,
+}
+
+/// An error that knows whose fault it is.
+pub trait Classified: std::error::Error {
+    /// Whose fault this is, by exhaustive match over the variants.
+    fn fault(&self) -> Fault;
+}

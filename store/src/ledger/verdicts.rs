@@ -1,0 +1,93 @@
+//! Verdicts in the ledger: one row for each that differs from the one before.
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::rollouts::{Ending, end};
+use super::{Ledger, LedgerError, failed};
+use crate::time::UnixNanos;
+
+/// One verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerdictRow {
+    /// Of which rollout.
+    pub rollout_id: String,
+    /// Counts up from 1 within the rollout.
+    pub sequence: u64,
+    /// When it was written.
+    pub decided_at: UnixNanos,
+    /// The decision, to search by.
+    pub decision: String,
+    /// Whether it is the last one.
+    pub is_final: bool,
+    /// The whole verdict.
+    pub document: String,
+}
+
+impl Ledger {
+    /// Adds a verdict and, when it is the last one, ends the rollout in the same step.
+    ///
+    /// Says whether it was written: a rollout that has ended meanwhile gets no more verdicts.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn append_verdict(&self, row: &VerdictRow, ending: Option<&Ending>) -> Result<bool, LedgerError> {
+        let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a verdict"))?;
+        let live: Option<i64> = sqlx::query_scalar("SELECT 1 FROM rollouts WHERE id = $1 AND ended_at IS NULL")
+            .bind(&row.rollout_id)
+            .fetch_optional(&mut *step)
+            .await
+            .map_err(failed("find the verdict's rollout"))?;
+        if live.is_none() {
+            step.rollback().await.map_err(failed("leave a verdict out"))?;
+            return Ok(false);
+        }
+        sqlx::query(
+            "INSERT INTO verdicts (rollout_id, sequence, decided_at, decision, is_final, document) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(&row.rollout_id)
+        .bind(i64::try_from(row.sequence).unwrap_or(i64::MAX))
+        .bind(row.decided_at.as_nanos())
+        .bind(&row.decision)
+        .bind(i64::from(row.is_final))
+        .bind(&row.document)
+        .execute(&mut *step)
+        .await
+        .map_err(failed("add a verdict"))?;
+        if let Some(ending) = ending {
+            end(&mut step, &row.rollout_id, ending).await?;
+        }
+        step.commit().await.map_err(failed("add a verdict"))?;
+        Ok(true)
+    }
+
+    /// The newest verdict of a rollout.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn latest_verdict(&self, rollout_id: &str) -> Result<Option<VerdictRow>, LedgerError> {
+        let row = sqlx::query(
+            "SELECT rollout_id, sequence, decided_at, decision, is_final, document FROM verdicts
+             WHERE rollout_id = $1 ORDER BY sequence DESC LIMIT 1",
+        )
+        .bind(rollout_id)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(failed("find a verdict"))?;
+        row.map(|row| read(&row)).transpose()
+    }
+}
+
+fn read(row: &SqliteRow) -> Result<VerdictRow, LedgerError> {
+    let parse = || -> Result<VerdictRow, sqlx::Error> {
+        Ok(VerdictRow {
+            rollout_id: row.try_get("rollout_id")?,
+            sequence: u64::try_from(row.try_get::<i64, _>("sequence")?).unwrap_or(0),
+            decided_at: UnixNanos::new(row.try_get("decided_at")?),
+            decision: row.try_get("decision")?,
+            is_final: row.try_get::<i64, _>("is_final")? != 0,
+            document: row.try_get("document")?,
+        })
+    };
+    parse().map_err(|cause| LedgerError::Broken { what: "verdict", detail: cause.to_string() })
+}

@@ -1,0 +1,83 @@
+//! One process at a time writes to a data folder. The lock file says who does, so that others can talk to it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::fault::{Classified, Fault};
+
+const LOCK_FILE: &str = "LOCK";
+
+/// Why a data folder cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("the data folder {} is in use by another haldane ({holder}); stop it, or choose another folder with --data", dir.display())]
+    Held {
+        /// The folder.
+        dir: PathBuf,
+        /// What the holder wrote: its address, or its process id.
+        holder: String,
+    },
+    /// The folder or the lock file cannot be written.
+    #[error("cannot lock the data folder {}", dir.display())]
+    Disk {
+        /// The folder.
+        dir: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+impl Classified for LockError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Held { .. } => Fault::Conflict,
+            Self::Disk { .. } => Fault::Unavailable,
+        }
+    }
+}
+
+/// The right to write to a data folder; given up when dropped or when the process ends.
+#[derive(Debug)]
+pub struct FolderLock {
+    file: File,
+}
+
+impl FolderLock {
+    /// Takes the folder, making it if it is missing.
+    ///
+    /// # Errors
+    /// When another process has it, or it cannot be written.
+    pub fn acquire(dir: &Path) -> Result<Self, LockError> {
+        let disk = |source| LockError::Disk { dir: dir.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(disk)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE)).map_err(disk)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file }),
+            Err(TryLockError::WouldBlock) => {
+                Err(LockError::Held { dir: dir.to_owned(), holder: Self::holder(dir).unwrap_or_else(|| "unknown".to_owned()) })
+            }
+            Err(TryLockError::Error(source)) => Err(disk(source)),
+        }
+    }
+
+    /// Writes down who holds the folder, such as the address others can ask.
+    ///
+    /// # Errors
+    /// When the lock file cannot be written.
+    pub fn announce(&mut self, holder: &str) -> std::io::Result<()> {
+        use std::io::Seek as _;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(holder.as_bytes())?;
+        self.file.sync_all()
+    }
+
+    /// What the last holder wrote down.
+    pub fn holder(dir: &Path) -> Option<String> {
+        let mut text = String::new();
+        File::open(dir.join(LOCK_FILE)).ok()?.take(1024).read_to_string(&mut text).ok()?;
+        (!text.is_empty()).then_some(text)
+    }
+}

@@ -1,0 +1,266 @@
+//! The tables: rows become visible when they are published (hot) and permanent when they are flushed (Parquet, in a Delta commit).
+//!
+//! Always holds: a reader sees each published row exactly once. A flush writes the hot rows of one table in one commit that names
+//! the log sequence they reach (`txn`), and hands over from hot to committed under one lock. Until a flush has succeeded the
+//! rows stay hot, so a failed commit loses nothing.
+//! Left out on purpose: what a row means, and when to flush; the caller decides both.
+
+mod delta;
+mod folder;
+mod hot;
+mod provider;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
+use tokio::sync::Mutex;
+
+use crate::fault::{Classified, Fault};
+use crate::schema::TableName;
+
+pub use delta::DeltaFailure;
+pub use folder::{FolderLock, LockError};
+pub use hot::HotSize;
+
+use delta::Committed;
+use hot::HotBatches;
+
+/// Whether a process may write to the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Creates tables that are missing and commits to them.
+    ReadWrite,
+    /// Touches nothing; a table that is missing reads as empty.
+    ReadOnly,
+}
+
+/// Where the tables live.
+#[derive(Debug, Clone)]
+pub struct TablesConfig {
+    /// The folder that holds one folder a table.
+    pub dir: PathBuf,
+    /// What this process may do there.
+    pub access: Access,
+}
+
+/// Rows of several tables that become visible in one step.
+#[derive(Debug)]
+pub struct HotRows {
+    /// The last log sequence whose rows are in this and all earlier publications.
+    pub through: u64,
+    /// Rows by table, in [`TableName::schema`].
+    pub batches: Vec<(TableName, RecordBatch)>,
+}
+
+/// What a flush did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flushed {
+    /// Rows written; none is no failure.
+    pub rows: usize,
+    /// Every row up to this log sequence is permanent now.
+    pub through: u64,
+}
+
+/// Why the tables cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be made or resolved.
+    #[error("cannot use the table folder {}", dir.display())]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A table cannot be created or read.
+    #[error("cannot open the table {}", table.as_str())]
+    Table {
+        /// Which one.
+        table: TableName,
+        /// The cause.
+        source: DeltaFailure,
+    },
+}
+
+impl Classified for OpenError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Folder { .. } | Self::Table { .. } => Fault::Unavailable,
+        }
+    }
+}
+
+/// Why the state of a table cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the state of the table {}", table.as_str())]
+pub struct ReadError {
+    /// Which one.
+    pub table: TableName,
+    /// The cause.
+    pub source: DeltaFailure,
+}
+
+impl Classified for ReadError {
+    fn fault(&self) -> Fault {
+        Fault::Unavailable
+    }
+}
+
+/// Why a flush failed. The rows are still hot; flush again later.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The process opened the tables to read only.
+    #[error("the tables were opened read-only")]
+    ReadOnly,
+    /// The rows could not be brought into order.
+    #[error("cannot sort the rows of {}", table.as_str())]
+    Sort {
+        /// Which table.
+        table: TableName,
+        /// The cause.
+        source: arrow::error::ArrowError,
+    },
+    /// Parquet or the commit could not be written.
+    #[error("cannot commit {rows} rows to {}", table.as_str())]
+    Commit {
+        /// Which table.
+        table: TableName,
+        /// How many rows wait.
+        rows: usize,
+        /// The cause.
+        source: DeltaFailure,
+    },
+}
+
+impl Classified for CommitError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::ReadOnly | Self::Sort { .. } => Fault::Bug,
+            Self::Commit { .. } => Fault::Unavailable,
+        }
+    }
+}
+
+/// What readers see of one table: swapped as a whole when a flush hands over.
+#[derive(Debug, Clone, Default)]
+struct View {
+    committed: Committed,
+    hot: HotBatches,
+}
+
+#[derive(Debug)]
+struct Slot {
+    view: Arc<RwLock<View>>,
+    /// Held through a flush, so that one table has one flush at a time.
+    flushing: Mutex<()>,
+}
+
+/// The five tables. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    slots: Arc<BTreeMap<TableName, Slot>>,
+    access: Access,
+}
+
+impl Tables {
+    /// Opens the tables, creating those that are missing when writing is allowed.
+    ///
+    /// # Errors
+    /// When the folder or a table in it cannot be used.
+    pub async fn open(config: &TablesConfig) -> Result<Self, OpenError> {
+        if config.access == Access::ReadWrite {
+            std::fs::create_dir_all(&config.dir).map_err(|source| OpenError::Folder { dir: config.dir.clone(), source })?;
+        }
+        let mut slots = BTreeMap::new();
+        for table in TableName::ALL {
+            let dir = config.dir.join(table.as_str());
+            let committed =
+                Committed::open(table, &dir, config.access).await.map_err(|source| OpenError::Table { table, source })?;
+            let view = View { committed, hot: HotBatches::default() };
+            slots.insert(table, Slot { view: Arc::new(RwLock::new(view)), flushing: Mutex::new(()) });
+        }
+        Ok(Self { slots: Arc::new(slots), access: config.access })
+    }
+
+    /// The last log sequence of this collector that the table has for good; 0 when it has none.
+    ///
+    /// # Errors
+    /// When the table's log cannot be read.
+    pub async fn committed_through(&self, table: TableName, collector: &str) -> Result<u64, ReadError> {
+        let committed = self.view(table).committed;
+        committed.transaction(collector).await.map_err(|source| ReadError { table, source })
+    }
+
+    /// Makes rows visible to all readers. Costs no I/O.
+    pub fn publish(&self, rows: HotRows) {
+        for (table, batch) in rows.batches {
+            if batch.num_rows() > 0 {
+                self.slot(table).write().hot.push(rows.through, batch);
+            }
+        }
+        for slot in self.slots.values() {
+            slot.write().hot.advance(rows.through);
+        }
+    }
+
+    /// Writes all hot rows of a table in one commit. Rows published meanwhile stay hot for the next flush.
+    ///
+    /// # Errors
+    /// When the rows cannot be written or committed; they stay visible and hot.
+    pub async fn flush(&self, table: TableName, collector: &str) -> Result<Flushed, CommitError> {
+        if self.access == Access::ReadOnly {
+            return Err(CommitError::ReadOnly);
+        }
+        let slot = self.slot(table);
+        let _one_at_a_time = slot.flushing.lock().await;
+        let View { committed, hot } = slot.read();
+        let through = hot.through();
+        if hot.is_empty() {
+            return Ok(Flushed { rows: 0, through });
+        }
+        let sorted = hot.sorted(table).map_err(|source| CommitError::Sort { table, source })?;
+        let rows = sorted.num_rows();
+        let committed = committed
+            .append(sorted, collector, through)
+            .await
+            .map_err(|source| CommitError::Commit { table, rows, source })?;
+        let mut view = slot.write();
+        view.committed = committed;
+        view.hot.drop_through(through);
+        Ok(Flushed { rows, through })
+    }
+
+    /// How much of a table is hot.
+    pub fn hot(&self, table: TableName) -> HotSize {
+        self.slot(table).read().hot.size()
+    }
+
+    /// Hot and committed rows as one table for DataFusion. Each scan sees the table as it is when it is planned.
+    pub fn provider(&self, table: TableName) -> Arc<dyn TableProvider> {
+        Arc::new(provider::WholeTable::new(table, self.slot(table).view.clone()))
+    }
+
+    fn view(&self, table: TableName) -> View {
+        self.slot(table).read()
+    }
+
+    fn slot(&self, table: TableName) -> &Slot {
+        self.slots.get(&table).expect("open makes a slot for every table")
+    }
+}
+
+impl Slot {
+    fn read(&self) -> View {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, View> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! Stories through the public doors: the real binary on free ports, real clients, real traces.
+
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod duckdb;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Installs the OpenTelemetry SDKs of other languages and DuckDB, which tests/it talks to, into one folder:
+# $HALDANE_TEST_CLIENTS, or `clients` in cargo's target folder. What is already there in these versions is left alone.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${HALDANE_TEST_CLIENTS:-${CARGO_TARGET_DIR:-${here%/*}/target}/clients}
+
+fail() {
+    echo "tests/setup.sh: $1" >&2
+    exit 1
+}
+
+# Python 3.10 and Node 20 are the oldest that the pinned packages run on.
+command -v python3 >/dev/null 2>&1 || fail "python3 is missing; the tests with the Python SDK and DuckDB need Python 3.10 or newer with venv"
+command -v node >/dev/null 2>&1 || fail "node is missing; the tests with the Node SDK need Node 20 or newer"
+command -v npm >/dev/null 2>&1 || fail "npm is missing; it comes with Node and installs the Node SDK"
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "python3 is $(python3 --version 2>&1), too old; 3.10 or newer is needed"
+node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || fail "node is $(node --version), too old; 20 or newer is needed"
+
+mkdir -p "$folder"
+
+# The list of versions is copied last: an interrupted run is begun anew.
+python=$folder/python
+if ! cmp -s "$here/clients/python/requirements.txt" "$python/requirements.txt"; then
+    echo "installing the Python SDK and DuckDB into $python"
+    rm -rf "$python"
+    python3 -m venv "$python" || fail "python3 -m venv failed; on Debian it is in the package python3-venv"
+    "$python/bin/pip" install --quiet --disable-pip-version-check --no-input -r "$here/clients/python/requirements.txt" ||
+        fail "pip could not install tests/clients/python/requirements.txt; is the package registry reachable?"
+    cp "$here/clients/python/requirements.txt" "$python/requirements.txt"
+fi
+
+node=$folder/node
+if ! cmp -s "$here/clients/node/package-lock.json" "$node/installed-lock.json"; then
+    echo "installing the Node SDK into $node"
+    rm -rf "$node"
+    mkdir -p "$node"
+    cp "$here/clients/node/package.json" "$here/clients/node/package-lock.json" "$node/"
+    (cd "$node" && npm ci --silent --no-audit --no-fund --ignore-scripts) ||
+        fail "npm could not install tests/clients/node/package-lock.json; is the package registry reachable?"
+    cp "$here/clients/node/package-lock.json" "$node/installed-lock.json"
+fi

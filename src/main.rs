@@ -1,5 +1,6 @@
 //! Reads the flags, starts logging, runs, and chooses the exit code.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
             command.error(clap::error::ErrorKind::ValueValidation, format!("--log: {error}")).exit();
         }
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     match cli::run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -130,12 +130,12 @@ impl ProblemKind {
     /// What to do, for `GET /problems/{name}`.
     pub const fn advice(self) -> &'static str {
         match self {
-            Self::InvalidRequest => "The detail names the field, parameter or header and what it has to look like. Sending it again unchanged will not help.",
+            Self::InvalidRequest => {
+                "The detail names the field, parameter or header and what it has to look like. Sending it again unchanged will not help."
+            }
             Self::InvalidQuery => "The detail is what the SQL engine says. Only reading is allowed: SELECT, SHOW, DESCRIBE and EXPLAIN.",
             Self::UnknownRollout => "See GET /v1/rollouts for those that exist.",
-            Self::UnknownService => {
-                "Send telemetry with this service.name first, or see GET /v1/services for the services that sent some."
-            }
+            Self::UnknownService => "Send telemetry with this service.name first, or see GET /v1/services for the services that sent some.",
             Self::RolloutConflict => {
                 "A service has one live rollout per environment. Wait for the one named in rollout_id, or cancel it with DELETE /v1/rollouts/{id}."
             }

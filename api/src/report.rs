@@ -28,7 +28,9 @@ pub fn next_step(verdict: &Verdict) -> &'static str {
     match (verdict.decision, verdict.is_final) {
         (VerdictDecision::Promote, _) => "Go on with the rollout: the canary is not worse than the promotion margins.",
         (VerdictDecision::Rollback, _) => "Roll the canary back, then look at the culprits and their traces.",
-        (VerdictDecision::Continue, _) => "Wait: there is not enough evidence yet. Keep the canary's share of the traffic as it is or raise it.",
+        (VerdictDecision::Continue, _) => {
+            "Wait: there is not enough evidence yet. Keep the canary's share of the traffic as it is or raise it."
+        }
         (VerdictDecision::Inconclusive, true) => {
             "Decide by hand, or start again with more traffic or more time: the data does not carry a decision."
         }
@@ -81,7 +83,10 @@ fn write_checks(out: &mut String, checks: &[CheckVerdict]) -> std::fmt::Result {
     if checks.is_empty() {
         return Ok(());
     }
-    writeln!(out, "## Checks\n\n| check | outcome | baseline | canary | canary over baseline | evidence of harm |\n| --- | --- | --- | --- | --- | --- |")?;
+    writeln!(
+        out,
+        "## Checks\n\n| check | outcome | baseline | canary | canary over baseline | evidence of harm |\n| --- | --- | --- | --- | --- | --- |"
+    )?;
     for check in checks {
         writeln!(
             out,

@@ -57,9 +57,8 @@ impl Rows {
     /// # Errors
     /// When a column has a type that has no text.
     pub fn json(&self) -> Result<Vec<u8>, RowsError> {
-        let columns = self.schema.fields().iter().map(|field| {
-            serde_json::json!({ "name": field.name(), "type": field.data_type().to_string() })
-        });
+        let columns =
+            self.schema.fields().iter().map(|field| serde_json::json!({ "name": field.name(), "type": field.data_type().to_string() }));
         let mut out = b"{\"columns\":".to_vec();
         out.extend(serde_json::Value::Array(columns.collect()).to_string().into_bytes());
         out.extend(b",\"rows\":[");
@@ -141,7 +140,8 @@ enum Cells<'a> {
 
 impl<'a> Cells<'a> {
     fn json(field: &'a FieldRef, array: &'a ArrayRef) -> Result<Self, ArrowError> {
-        static OPTIONS: std::sync::LazyLock<EncoderOptions> = std::sync::LazyLock::new(|| EncoderOptions::default().with_explicit_nulls(true));
+        static OPTIONS: std::sync::LazyLock<EncoderOptions> =
+            std::sync::LazyLock::new(|| EncoderOptions::default().with_explicit_nulls(true));
         // Types without a form in JSON, such as intervals, become text.
         make_encoder(field, array, &OPTIONS).map(Self::Json).or_else(|_| Self::display(array))
     }
@@ -194,7 +194,9 @@ fn csv_cell(text: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{BinaryArray, Float64Array, IntervalYearMonthArray, MapBuilder, StringArray, StringBuilder, TimestampMicrosecondArray};
+    use arrow::array::{
+        BinaryArray, Float64Array, IntervalYearMonthArray, MapBuilder, StringArray, StringBuilder, TimestampMicrosecondArray,
+    };
     use arrow::datatypes::{Field, Schema};
 
     use super::*;

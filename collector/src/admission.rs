@@ -66,9 +66,9 @@ impl Admitted {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_request_waits_for_room_and_is_refused_in_the_end() {
-        let admission = Admission::new(100, Duration::from_secs(2));
+        let admission = Admission::new(100, Duration::from_millis(20));
         let mut first = admission.begin();
         first.grow(80).await.unwrap();
         let mut second = admission.begin();

@@ -210,6 +210,16 @@ impl Collector {
         early.and(drained)
     }
 
+    #[cfg(test)]
+    pub(crate) fn intake(&self) -> &Arc<Intake> {
+        &self.intake
+    }
+
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     fn start_flushers(&self, stop: &CancellationToken) -> JoinSet<()> {
         let progress = Arc::new(Progress::default());
         let mut flushers = JoinSet::new();

@@ -85,7 +85,8 @@ impl Client {
     /// A client of the server at this address.
     pub(crate) fn new(address: &str) -> Result<Self, ClientError> {
         let wrong = || ClientError::Address { text: address.to_owned() };
-        let base = Url::parse(address.trim_end_matches('/')).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(wrong)?;
+        let base =
+            Url::parse(address.trim_end_matches('/')).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(wrong)?;
         let host = base.host_str().ok_or_else(wrong)?;
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIME_MAX)

@@ -23,10 +23,17 @@ pub use exit::Exit;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done; for gate and verdict: promote
-  1  for gate and verdict: roll back
+  1  for gate and verdict: roll back; for demo: a wrong verdict
   2  wrong usage, or the server could not be asked
   3  for gate and verdict: ended without a decision
   4  for gate and verdict: undecided when the time was over";
+
+/// What happens in Haldane, and what goes wrong in the libraries below it.
+const OUR_INFO: &str = "warn,haldane=info,haldane_store=info,haldane_collector=info,haldane_analyzer=info,haldane_api=info";
+
+fn with_exit_codes(example: &str) -> String {
+    format!("{example}\n\n{EXIT_CODES}")
+}
 
 /// Judges whether the version you are rolling out is hurting users, from its OpenTelemetry data.
 #[derive(Debug, Parser)]
@@ -61,14 +68,17 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
     #[command(subcommand)]
     Rollout(rollout::RolloutCommand),
     /// Show the verdict on a rollout, or wait for it
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "haldane verdict [OPTIONS] <ROLLOUT>\n       haldane verdict [OPTIONS] --service <NAME> [--environment <NAME>]",
+        after_help = with_exit_codes("Examples:
   haldane verdict --service payment --environment shop
-  haldane verdict 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 --wait 10m --json", after_long_help = EXIT_CODES)]
+  haldane verdict 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 --wait 10m --json")
+    )]
     Verdict(verdict::VerdictArgs),
     /// Start or find a rollout and wait for the decision: one step of a deploy job
-    #[command(after_help = "Example:
+    #[command(after_help = with_exit_codes("Example:
   haldane gate --service payment --environment shop \\
-    --baseline service.version=1.4.0 --canary service.version=1.5.0 --wait 30m", after_long_help = EXIT_CODES)]
+    --baseline service.version=1.4.0 --canary service.version=1.5.0 --wait 30m"))]
     Gate(verdict::GateArgs),
     /// Print the completions of a shell
     #[command(after_help = "Example:\n  haldane completions bash > /etc/bash_completion.d/haldane")]
@@ -108,7 +118,7 @@ impl Cli {
     /// What to log: what was asked for, else much for a server and little for a client.
     pub fn log_filter(&self) -> &str {
         self.log.as_deref().unwrap_or(match self.command {
-            Command::Serve(_) => "info",
+            Command::Serve(_) => OUR_INFO,
             Command::Demo(_)
             | Command::Query(_)
             | Command::Rollout(_)

@@ -11,15 +11,15 @@ use haldane_store::Tables;
 use haldane_store::table::{Access, TablesConfig};
 
 use super::target::ServerArgs;
-use crate::config::Config;
 use super::{CliError, Exit, out};
+use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
     /// One statement that reads; the tables are spans, logs, metrics, red and errors.
     sql: String,
     /// Read this data folder, without a server: its tables, and what its log holds beyond them.
-    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// How to print the rows.
     #[arg(long, value_enum, default_value_t = FormatFlag::Table)]
@@ -83,5 +83,8 @@ fn tables_in(folder: &Path) -> Result<PathBuf, CliError> {
     if tables.is_dir() {
         return Ok(tables);
     }
-    Err(CliError::Usage(format!("{} is no data folder: it has no tables; name the one that `haldane serve --data` was given", folder.display())))
+    Err(CliError::Usage(format!(
+        "{} is no data folder: it has no tables; name the one that `haldane serve --data` was given",
+        folder.display()
+    )))
 }

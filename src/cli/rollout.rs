@@ -10,8 +10,10 @@ use super::{CliError, Exit, out, show};
 #[derive(Debug, Subcommand)]
 pub(crate) enum RolloutCommand {
     /// Start a rollout, or find the one that the same request started before
-    #[command(after_help = "Example:\n  haldane rollout start --service payment --environment shop \\\n    --baseline service.version=1.4.0 --canary service.version=1.5.0 --meta commit=3f2a91c")]
-    Start(StartArgs),
+    #[command(
+        after_help = "Example:\n  haldane rollout start --service payment --environment shop \\\n    --baseline service.version=1.4.0 --canary service.version=1.5.0 --meta commit=3f2a91c"
+    )]
+    Start(Box<StartArgs>),
     /// List rollouts, the newest first
     #[command(after_help = "Example:\n  haldane rollout list --service payment --state running")]
     List(ListArgs),

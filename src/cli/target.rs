@@ -10,6 +10,9 @@ use haldane_api::http::{StartRolloutBody, StrategyWord, parse_span};
 
 use super::client::{Client, ClientError, DEFAULT_URL};
 
+/// Heading of the flags that change the policy.
+const POLICY: &str = "Policy";
+
 /// Which server to talk to.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
@@ -57,43 +60,42 @@ pub(crate) struct ChangeArgs {
 
 /// What differs from the default policy.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Policy")]
 struct PolicyArgs {
     /// Chance of a false rollback over the whole rollout [default: 0.01].
-    #[arg(long, value_name = "P")]
+    #[arg(long, help_heading = POLICY, value_name = "P")]
     policy_alpha: Option<f64>,
     /// Chance of a false promotion, per check [default: 0.05].
-    #[arg(long, value_name = "P")]
+    #[arg(long, help_heading = POLICY, value_name = "P")]
     policy_beta: Option<f64>,
     /// Errors may grow by this share before a rollback; 0.25 is 25 %.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, help_heading = POLICY, value_name = "SHARE")]
     policy_error_relative: Option<f64>,
     /// Errors may grow by this much of all requests before a rollback; 0.0005 is 0.05 percentage points.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, help_heading = POLICY, value_name = "SHARE")]
     policy_error_absolute: Option<f64>,
     /// Latency may grow by this share before a rollback.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, help_heading = POLICY, value_name = "SHARE")]
     policy_latency_relative: Option<f64>,
     /// A promotion shows that errors grew by less than this share.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, help_heading = POLICY, value_name = "SHARE")]
     policy_promote_error_relative: Option<f64>,
     /// … or by less than this much of all requests.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, help_heading = POLICY, value_name = "SHARE")]
     policy_promote_error_absolute: Option<f64>,
     /// A promotion shows that latency grew by less than this share.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, help_heading = POLICY, value_name = "SHARE")]
     policy_promote_latency_relative: Option<f64>,
     /// No promotion before this time.
-    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    #[arg(long, help_heading = POLICY, value_name = "TIME", value_parser = parse_span)]
     policy_min_duration: Option<Duration>,
     /// What is undecided after this time ends inconclusive.
-    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    #[arg(long, help_heading = POLICY, value_name = "TIME", value_parser = parse_span)]
     policy_max_duration: Option<Duration>,
     /// No promotion with fewer requests in either cohort.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, help_heading = POLICY, value_name = "COUNT")]
     policy_min_requests: Option<u64>,
     /// Make only this check: error_rate, latency, throughput or new_errors; may be given several times.
-    #[arg(long = "policy-check", value_name = "NAME")]
+    #[arg(long = "policy-check", help_heading = POLICY, value_name = "NAME")]
     policy_checks: Vec<String>,
 }
 

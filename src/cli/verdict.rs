@@ -111,7 +111,8 @@ async fn newest(
         let names = environments.into_iter().collect::<Vec<_>>().join(", ");
         return Ok(Err(CliError::Usage(format!("{service} has rollouts in several environments ({names}): name one with --environment"))));
     }
-    Ok(rollouts.first().map(|rollout| rollout.id.clone()).ok_or_else(|| {
-        CliError::Usage(format!("there is no rollout of {service}: `haldane rollout list` shows those that exist"))
-    }))
+    Ok(rollouts
+        .first()
+        .map(|rollout| rollout.id.clone())
+        .ok_or_else(|| CliError::Usage(format!("there is no rollout of {service}: `haldane rollout list` shows those that exist"))))
 }

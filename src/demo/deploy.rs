@@ -88,10 +88,14 @@ impl DeployTool {
         answer(&url, self.http.get(&url).send().await).await
     }
 
-    /// Ends a rollout that is not decided.
-    pub(super) async fn cancel(&self, id: &str) -> Result<(), DeployError> {
-        let url = format!("{}/v1/rollouts/{id}", self.api);
-        answer::<Value>(&url, self.http.delete(&url).send().await).await.map(|_| ())
+    /// Ends a rollout that is not decided. If it was, just now, this is the verdict.
+    pub(super) async fn cancel(&self, id: &str) -> Result<Option<Verdict>, DeployError> {
+        let url = format!("{}/v1/rollouts/{id}?reason=the%20scenario%20is%20over", self.api);
+        match answer::<Value>(&url, self.http.delete(&url).send().await).await {
+            Ok(_) => Ok(None),
+            Err(DeployError::Refused { status: StatusCode::CONFLICT, .. }) => self.verdict(id, None).await.map(Some),
+            Err(error) => Err(error),
+        }
     }
 
     /// Follows the verdict until it is final or `stop`; failures in between are waited out.

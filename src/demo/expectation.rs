@@ -125,7 +125,7 @@ pub(super) const fn word(decision: VerdictDecision) -> &'static str {
 mod tests {
     use serde_json::json;
 
-    use super::super::shop::{STATUS, WEBHOOK, WEBHOOK_SECRET_MISSING};
+    use super::super::shop::{CHARGE, WEBHOOK, WEBHOOK_SECRET_MISSING};
     use super::*;
 
     fn verdict(decision: &str) -> Verdict {
@@ -148,7 +148,7 @@ mod tests {
     fn a_rollback_is_right_only_with_the_right_culprits() {
         let right = Expected::rollback(&["error_rate"]).at(&WEBHOOK).by(&WEBHOOK_SECRET_MISSING);
         assert!(right.find_faults(Some(&verdict("rollback"))).is_empty());
-        let elsewhere = Expected::rollback(&["error_rate"]).at(&STATUS);
+        let elsewhere = Expected::rollback(&["error_rate"]).at(&CHARGE);
         assert_eq!(elsewhere.find_faults(Some(&verdict("rollback"))).len(), 1);
         assert_eq!(Expected::rollback(&["latency"]).find_faults(Some(&verdict("rollback"))).len(), 1);
         assert_eq!(right.against_what_ran_before().find_faults(Some(&verdict("rollback"))).len(), 1);

@@ -94,12 +94,12 @@ pub async fn run(args: DemoArgs) -> Result<DemoOutcome, DemoError> {
     let names = if args.scenarios.is_empty() { ScenarioName::ALL.to_vec() } else { args.scenarios.clone() };
     let scenarios: Vec<Scenario> = names.into_iter().map(Scenario::of).collect();
     let speed = args.speed.unwrap_or(SPEED).max(1);
+    let stop = stop_on_ctrl_c();
     let longest = scenarios.iter().map(Scenario::longest).sum::<Duration>() + SPARE;
     let clock = Arc::new(TrafficClock::new(longest, speed));
     let folder = Folder::open(args.data.as_deref(), clock.now().as_nanos()).map_err(server_error)?;
     let server = Server::start(&folder.path, clock.clone()).await.map_err(server_error)?;
     let tool = DeployTool::new(&server.api).map_err(|source| DemoError::Server(Box::new(source)))?;
-    let stop = stop_on_ctrl_c();
     let stage = Stage { grpc: server.grpc.clone(), tool, clock: clock.clone(), speed, seed: args.seed, stop: stop.clone() };
     let mut screen = Screen::open();
     screen.lines(&introduction(&server, &args, speed));

@@ -167,9 +167,9 @@ impl<'a> Performance<'a> {
         if let Some(following) = following {
             following.await??;
         }
-        let verdict: Option<Verdict> = seen.borrow().clone();
+        let mut verdict: Option<Verdict> = seen.borrow().clone();
         if let (Some(id), false) = (&id, verdict.as_ref().is_some_and(|verdict| verdict.is_final)) {
-            self.stage.tool.cancel(id).await?;
+            verdict = self.stage.tool.cancel(id).await?.or(verdict);
         }
         Ok((verdict, passed))
     }

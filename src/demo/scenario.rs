@@ -154,17 +154,18 @@ impl Scenario {
             },
             ScenarioName::NewException => Self {
                 traffic: Traffic { per_second: 40.0, canary_share: 0.25, mix: Mix::USUAL, canary_mix: Mix::USUAL },
+                min_duration: 15 * MINUTE,
                 ..Self::usual(
                     name,
                     "a rare exception that is new, with no more errors than before",
-                    Defect::NewException { share: 0.4 },
+                    Defect::NewException { share: 0.6 },
                     Expected::rollback(&["new_errors"]).by(&UNKNOWN_STATE),
                 )
             },
             ScenarioName::MixShift => Self::mix_shift(name),
             ScenarioName::SlowInstance => Self {
                 hosts: Hosts::OneSlow { slowness: 3.0 },
-                at_most: 15 * MINUTE,
+                at_most: 12 * MINUTE,
                 traffic: Traffic { per_second: 20.0, canary_share: 0.5, mix: Mix::USUAL, canary_mix: Mix::USUAL },
                 ..Self::usual(
                     name,

@@ -20,6 +20,12 @@ pub(super) enum ServerError {
         /// Why.
         source: std::io::Error,
     },
+    /// A place that is taken: what is there would be compared with too.
+    #[error("the data folder {path} is not empty: name one that is, or none")]
+    Taken {
+        /// Which.
+        path: PathBuf,
+    },
     /// The parts could not be built.
     #[error("the server could not start")]
     Build(#[source] crate::app::BuildError),
@@ -75,10 +81,14 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// `kept`, or a new folder among the temporary files.
+    /// `kept`, which has to be empty, or a new folder among the temporary files.
     pub(super) fn open(kept: Option<&Path>, mark: i64) -> Result<Self, ServerError> {
         let path = kept.map_or_else(|| std::env::temp_dir().join(format!("haldane-demo-{}-{mark}", std::process::id())), Path::to_path_buf);
-        std::fs::create_dir_all(&path).map_err(|source| ServerError::Folder { path: path.clone(), source })?;
+        let failed = |source| ServerError::Folder { path: path.clone(), source };
+        std::fs::create_dir_all(&path).map_err(failed)?;
+        if std::fs::read_dir(&path).map_err(failed)?.next().is_some() {
+            return Err(ServerError::Taken { path });
+        }
         Ok(Self { path, kept: kept.is_some() })
     }
 }

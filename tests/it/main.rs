@@ -1,10 +1,16 @@
 //! Stories through the public doors: the real binary on free ports, real clients, real traces.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod duckdb;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod traffic;
 #[cfg(test)]
 mod world;

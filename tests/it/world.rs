@@ -61,11 +61,6 @@ impl World {
         world
     }
 
-    /// Where the tables are.
-    pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
     /// Asks the server to stop, as Ctrl-C does, waits until it has, and hands over its folder.
     pub(crate) async fn stop(mut self) -> StoppedWorld {
         let signal = Command::new("kill").args(["-INT", &self.process.id().to_string()]).status().unwrap();

@@ -69,7 +69,7 @@ impl CellRows {
         let counts = columns.column("duration_counts")?;
         let counts = counts.as_list_opt::<i32>().ok_or(columns.unexpected("duration_counts"))?;
         let (failed, slow) = (columns.texts("error_trace_id")?, columns.texts("slow_trace_id")?);
-        for row in 0..batch.num_rows() {
+        for (row, at) in times.iter().copied().enumerate() {
             let buckets = counts.value(row);
             let buckets = buckets.as_primitive_opt::<Int64Type>().ok_or(columns.unexpected("duration_counts"))?;
             let durations = ExponentialHistogram::from_parts(
@@ -78,7 +78,7 @@ impl CellRows {
                 offsets.value(row),
                 buckets.values().iter().map(|count| u64::try_from(*count).unwrap_or(0)).collect(),
             );
-            let cell = self.cell(times[row], role, text(&operations, row), text(&instances, row));
+            let cell = self.cell(at, role, text(&operations, row), text(&instances, row));
             cell.requests += unsigned(&requests, row);
             cell.errors += unsigned(&errors, row);
             cell.durations.merge(&durations);
@@ -93,8 +93,8 @@ impl CellRows {
         let (times, operations, instances) = (columns.times("time")?, columns.texts("operation")?, columns.texts("service_instance_id")?);
         let (errors, durations, traces) = (columns.longs("errors")?, columns.longs("duration_ns")?, columns.texts("trace_id")?);
         let window = std::time::Duration::from_secs(haldane_store::schema::BUCKET_SECONDS);
-        for row in 0..batch.num_rows() {
-            let cell = self.cell(times[row].bucket(window), role, text(&operations, row), text(&instances, row));
+        for (row, at) in times.iter().enumerate() {
+            let cell = self.cell(at.bucket(window), role, text(&operations, row), text(&instances, row));
             cell.requests += 1;
             cell.durations.record(durations.value(row) as f64);
             if unsigned(&errors, row) > 0 {
@@ -113,12 +113,12 @@ impl CellRows {
             let (fingerprints, sources) = (columns.texts("fingerprint")?, columns.texts("source")?);
             let (kinds, messages) = (columns.texts("error_type")?, columns.texts("message")?);
             let (counts, traces) = (columns.longs("count")?, columns.texts("trace_id")?);
-            for row in 0..batch.num_rows() {
+            for (row, at) in times.iter().copied().enumerate() {
                 let (operation, instance) = (self.name(text(&operations, row)), self.name(text(&instances, row)));
                 let fingerprint = self.name(text(&fingerprints, row));
-                let key = (times[row], role, operation.clone(), instance.clone(), fingerprint.clone());
+                let key = (at, role, operation.clone(), instance.clone(), fingerprint.clone());
                 let error = self.errors.entry(key).or_insert_with(|| ErrorCount {
-                    at: times[row],
+                    at,
                     cohort: role,
                     operation,
                     instance,

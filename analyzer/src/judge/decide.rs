@@ -130,15 +130,18 @@ fn doubts(
     }
     doubts.extend(silence(table, elapsed));
     doubts.extend(uncovered(comparisons, canary));
-    if ln_risk >= -0.5 * policy.alpha().ln() {
-        let suspect = worst(comparisons).map(|index| &comparisons[index]);
-        doubts.extend(suspect.map(|one| Doubt::Suspicious { comparison: one.name.clone(), reason: one.reason.clone() }));
+    // Halfway to a rollback, taken together or in one comparison alone, is no time to promote.
+    let halfway = -0.5 * policy.alpha().ln();
+    if let Some(suspect) = worst(comparisons).map(|index| &comparisons[index])
+        && ln_risk.max(suspect.ln_e) >= halfway
+    {
+        doubts.push(Doubt::Suspicious { comparison: suspect.name.clone(), reason: suspect.reason.clone() });
     }
     for one in comparisons {
         let bar = -policy.beta().ln();
         if one.kind == CheckKind::Throughput && one.finding == Finding::Undecided {
             doubts.push(Doubt::Throughput { reason: one.reason.clone() });
-        } else if one.required && one.kind != CheckKind::Throughput && !(one.ln_promote >= bar) {
+        } else if one.required && one.kind != CheckKind::Throughput && (one.ln_promote.is_nan() || one.ln_promote < bar) {
             doubts.push(Doubt::Unproven { comparison: one.name.clone(), reason: one.reason.clone() });
         }
     }

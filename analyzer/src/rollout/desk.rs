@@ -88,7 +88,9 @@ impl Rollouts {
             Inserted::New => return Ok(Started { rollout, created: true }),
             Inserted::Exists(existing) => from_row(*existing)?,
         };
-        if is_same(&existing, request) {
+        // One that Haldane opened by itself has the default policy; asked for with another, it is opened anew.
+        let as_asked = existing.origin == Origin::Requested || existing.policy == request.policy;
+        if is_same(&existing, request) && as_asked {
             return Ok(Started { rollout: existing, created: false });
         }
         if existing.origin == Origin::Requested {

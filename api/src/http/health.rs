@@ -36,7 +36,8 @@ pub(super) async fn alive() -> &'static str {
     )
 )]
 pub(super) async fn ready(State(doors): State<Doors>) -> Result<&'static str, Problem> {
-    let not_ready = |because: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Unavailable, format!("not ready: {because}"));
+    let not_ready =
+        |because: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Unavailable, format!("not ready: {because}"));
     if doors.stop.is_cancelled() {
         return Err(not_ready("stopping"));
     }

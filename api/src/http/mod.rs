@@ -44,6 +44,8 @@ use crate::error::{PROBLEM_JSON, Problem, ProblemKind};
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// Longest that a request may take: a long poll and some more.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(90);
+/// Longest that requests under way are waited for when the server stops: a query and some more.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(35);
 
 /// What the HTTP surface stands on.
 #[derive(Debug, Clone)]
@@ -70,8 +72,7 @@ struct Doors {
     info(
         title = "Haldane",
         description = "Judges whether the version you are rolling out is hurting users, from its OpenTelemetry data.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0"),
-        contact()
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
         (name = "rollouts", description = "Starting, finding and cancelling rollouts"),
@@ -98,13 +99,24 @@ impl Api {
             .with_state(Doors { rollouts, engine, ready, stop })
     }
 
-    /// Answers requests until `stop` is cancelled, then finishes those under way.
+    /// Answers requests until `stop` is cancelled, then finishes those under way; who keeps silent is not waited for.
     ///
     /// # Errors
     /// When the listener fails for good.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
         let router = self.router(stop.clone());
-        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let drained_too_long = async {
+            stop.cancelled().await;
+            tokio::time::sleep(DRAIN_TIME_MAX).await;
+        };
+        tokio::select! {
+            ended = serving.into_future() => ended,
+            () = drained_too_long => {
+                tracing::warn!("some connections were cut: they had not ended {} s after the stop", DRAIN_TIME_MAX.as_secs());
+                Ok(())
+            }
+        }
     }
 }
 
@@ -146,7 +158,8 @@ async fn within_time(request: Request, next: Next) -> Response {
 fn panicked(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(panic = text.unwrap_or("of an unknown kind"), "a handler panicked");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, ProblemKind::Internal, "the server made a mistake: its log has the details").into_response()
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, ProblemKind::Internal, "the server made a mistake: its log has the details")
+        .into_response()
 }
 
 /// Gives errors that come from libraries the form of all others.

@@ -145,7 +145,10 @@ async fn a_rollout_is_started_once_found_again_and_cancelled() {
 
     assert_eq!(shop.get(&format!("/v1/rollouts/{id}")).await.json()["state"], "pending");
     let cancelled = shop.send("DELETE", &format!("/v1/rollouts/{id}?reason=wrong%20build"), &[], Body::empty()).await;
-    assert_eq!((cancelled.status, &cancelled.json()["state"], &cancelled.json()["state_reason"]), (200, &json!("cancelled"), &json!("wrong build")));
+    assert_eq!(
+        (cancelled.status, &cancelled.json()["state"], &cancelled.json()["state_reason"]),
+        (200, &json!("cancelled"), &json!("wrong build"))
+    );
     shop.send("DELETE", &format!("/v1/rollouts/{id}"), &[], Body::empty()).await.problem(409, "rollout-ended");
     assert_eq!(shop.post("/v1/rollouts", &rollout("1.6.0")).await.status, 201);
 }

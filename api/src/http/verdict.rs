@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use haldane_analyzer::verdict::Verdict;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -92,11 +92,8 @@ pub(super) async fn report(State(doors): State<Doors>, InPath(id): InPath) -> Re
 }
 
 fn answer(verdict: &Verdict, known: &[u64]) -> Response {
-    let mut response = if known.contains(&verdict.sequence) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        Json(verdict).into_response()
-    };
+    let mut response =
+        if known.contains(&verdict.sequence) { StatusCode::NOT_MODIFIED.into_response() } else { Json(verdict).into_response() };
     let headers = response.headers_mut();
     let etag = format!("\"{}\"", verdict.sequence);
     headers.insert(header::ETAG, HeaderValue::from_str(&etag).expect("digits between quotes"));

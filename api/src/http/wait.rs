@@ -60,7 +60,9 @@ mod tests {
 
     #[test]
     fn spans_read_as_people_write_them() {
-        for (text, ms) in [("30s", 30_000), ("2m", 120_000), ("1h30m", 5_400_000), ("500ms", 500), ("45", 45_000), ("0s", 0), ("1m 5s", 65_000)] {
+        for (text, ms) in
+            [("30s", 30_000), ("2m", 120_000), ("1h30m", 5_400_000), ("500ms", 500), ("45", 45_000), ("0s", 0), ("1m 5s", 65_000)]
+        {
             assert_eq!(parse_span(text), Ok(Duration::from_millis(ms)), "{text}");
         }
     }

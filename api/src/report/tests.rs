@@ -38,7 +38,9 @@ fn text_from_telemetry_cannot_change_the_form() {
 
 #[test]
 fn numbers_keep_three_digits() {
-    for (value, text) in [(0.0, "0"), (24.0, "24"), (0.4444, "0.444"), (1234.5, "1234"), (12.34, "12.3"), (0.000_05, "0.00005"), (100.0, "100")] {
+    for (value, text) in
+        [(0.0, "0"), (24.0, "24"), (0.4444, "0.444"), (1234.5, "1234"), (12.34, "12.3"), (0.000_05, "0.00005"), (100.0, "100")]
+    {
         assert_eq!(digits(value), text);
     }
     assert_eq!((count(1_234_567).as_str(), count(999).as_str()), ("1,234,567", "999"));

@@ -68,12 +68,14 @@ impl Cohort {
         Arc::new(cohort)
     }
 
-    /// The last value of a key stays, as in the raw tables.
+    /// The last value of a key stays, as in the raw tables; an empty one is none.
     fn put(&mut self, attribute: &KeyValue) {
-        let Some(value) = attribute.value.as_ref().and_then(text_of) else { return };
-        match self.attributes.binary_search_by(|(key, _)| key.as_str().cmp(&attribute.key)) {
-            Ok(at) => self.attributes[at].1 = value.into_owned(),
-            Err(at) => self.attributes.insert(at, (attribute.key.clone(), value.into_owned())),
+        let value = attribute.value.as_ref().and_then(text_of);
+        match (self.attributes.binary_search_by(|(key, _)| key.as_str().cmp(&attribute.key)), value) {
+            (Ok(at), Some(value)) => self.attributes[at].1 = value.into_owned(),
+            (Ok(at), None) => drop(self.attributes.remove(at)),
+            (Err(at), Some(value)) => self.attributes.insert(at, (attribute.key.clone(), value.into_owned())),
+            (Err(_), None) => {}
         }
     }
 }

@@ -4,3 +4,4 @@ pub(crate) mod fixture;
 pub(crate) mod generate;
 mod recovery;
 pub(crate) mod to_json;
+pub(crate) mod world;

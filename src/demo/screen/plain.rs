@@ -1,4 +1,5 @@
-//! Lines for a pipe: one when the phase, a decision or an outcome changes, or evidence grew tenfold. No control codes.
+//! Lines for a pipe: one when the phase, a decision or an outcome changes, or evidence grew tenfold on its way to deciding. No
+//! control codes.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +48,9 @@ impl Plain {
 
     pub(super) fn verdict(&mut self, verdict: &Verdict) {
         for check in &verdict.checks {
-            let state = (outcome_word(check.outcome), magnitude(check.e_value), magnitude(check.promote_e_value));
+            let decides = [1.0 / verdict.risk.alpha, 1.0 / verdict.promotion.beta].map(magnitude);
+            let (worse, not_worse) = (magnitude(check.e_value).min(decides[0]), magnitude(check.promote_e_value).min(decides[1]));
+            let state = (outcome_word(check.outcome), worse, not_worse);
             if self.checks.insert(check.name.clone(), state) != Some(state) {
                 say(&format!("           {}", check_line(check, verdict)));
             }

@@ -15,6 +15,12 @@ pub(super) fn scenario(played: &Played) -> Vec<String> {
     let judged = if played.faults.is_empty() { "right" } else { "WRONG" };
     let minutes = played.rollout.as_secs_f64() / 60.0;
     let mut lines = vec![format!("  {} → {got} after {minutes:.1} min of traffic: {judged}", played.scenario.name)];
+    lines.extend(played.verdict.as_ref().filter(|verdict| !verdict.is_final).map(|verdict| {
+        format!(
+            "    ended     the scenario's time is over, without a decision after {} requests to the new version",
+            verdict.canary.requests
+        )
+    }));
     lines.extend(played.faults.iter().map(|fault| format!("    wrong     {fault}")));
     if let Some(verdict) = &played.verdict {
         lines.extend(why(verdict));
@@ -82,9 +88,13 @@ fn culprit_line(culprit: &CulpritVerdict) -> String {
         CulpritKind::Instance => "instance",
         CulpritKind::Error => "error",
     };
-    let name = culprit.error_type.as_deref().unwrap_or(&culprit.name);
     let message = culprit.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-    format!("{kind} {name}{message} ({}, {:.0} % of the excess, e {})", culprit.check, culprit.share * 100.0, number(culprit.e_value))
+    let name = match (culprit.kind, &culprit.error_type) {
+        (CulpritKind::Error, Some(error)) => format!("{error}{message}"),
+        (CulpritKind::Operation | CulpritKind::Instance, Some(error)) => format!("{} by {error}{message}", culprit.name),
+        (CulpritKind::Operation | CulpritKind::Instance | CulpritKind::Error, None) => culprit.name.clone(),
+    };
+    format!("{kind} {name} ({}, {:.0} % of the excess, e {})", culprit.check, culprit.share * 100.0, number(culprit.e_value))
 }
 
 /// The table at the end.

@@ -7,7 +7,7 @@ use opentelemetry::logs::LoggerProvider;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, MeterProvider};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, LogExporter, SpanExporter, WithTonicConfig};
+use opentelemetry_otlp::{ExporterBuildError, LogExporter, RetryPolicy, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::{self, BatchLogProcessor, SdkLogger, SdkLoggerProvider};
@@ -24,6 +24,8 @@ use crate::demo::clock::TrafficClock;
 const QUEUE_MAX: usize = 8_192;
 /// A flush that takes longer than the SDK waits for it is asked for again, this often.
 const FLUSH_TRIES: usize = 12;
+/// The server has this long to take a batch, retries included: a slow machine makes the demo slow, not wrong.
+const SEND_TIME_MAX: Duration = Duration::from_secs(60);
 /// Nothing is sent by timer: the shop flushes as its time passes.
 const NEVER: Duration = Duration::from_secs(3_600);
 
@@ -182,24 +184,31 @@ fn resource(identity: &Identity, id: &str) -> Resource {
         .build()
 }
 
+/// Tries again for as long as [`SEND_TIME_MAX`] lets it: what is refused for now is not lost.
+fn patient() -> RetryPolicy {
+    RetryPolicy::recommended().with_max_retries(100)
+}
+
 fn traces(resource: Resource, channel: Channel, tally: Tally) -> Result<SdkTracerProvider, InstanceError> {
-    let exporter = Acknowledged { exporter: SpanExporter::builder().with_tonic().with_channel(channel).build()?, tally };
+    let builder = SpanExporter::builder().with_tonic().with_channel(channel);
+    let exporter = builder.with_timeout(SEND_TIME_MAX).with_retry_policy(patient()).build()?;
     let config = trace::BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE_MAX)
         .with_max_export_batch_size(QUEUE_MAX / 4)
         .with_scheduled_delay(NEVER)
         .build();
-    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
+    let processor = BatchSpanProcessor::builder(Acknowledged { exporter, tally }).with_batch_config(config).build();
     Ok(SdkTracerProvider::builder().with_resource(resource).with_span_processor(processor).build())
 }
 
 fn logs(resource: Resource, channel: Channel, tally: Tally) -> Result<SdkLoggerProvider, InstanceError> {
-    let exporter = Acknowledged { exporter: LogExporter::builder().with_tonic().with_channel(channel).build()?, tally };
+    let builder = LogExporter::builder().with_tonic().with_channel(channel);
+    let exporter = builder.with_timeout(SEND_TIME_MAX).with_retry_policy(patient()).build()?;
     let config = logs::BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE_MAX)
         .with_max_export_batch_size(QUEUE_MAX / 4)
         .with_scheduled_delay(NEVER)
         .build();
-    let processor = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
+    let processor = BatchLogProcessor::builder(Acknowledged { exporter, tally }).with_batch_config(config).build();
     Ok(SdkLoggerProvider::builder().with_resource(resource).with_log_processor(processor).build())
 }

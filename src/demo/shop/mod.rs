@@ -18,7 +18,7 @@ use std::time::Duration;
 use haldane_store::UnixNanos;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
-pub(crate) use catalog::{CHARGE, Mix, Operation, STATUS, Service, WEBHOOK};
+pub(crate) use catalog::{CHARGE, Mix, Operation, Service, WEBHOOK};
 pub(crate) use chance::Chance;
 pub(crate) use fleet::Hosts;
 pub(crate) use instance::{InstanceError, Signals, Wire};

@@ -1,6 +1,6 @@
 //! A release of the payment service and what is wrong with it.
 
-use super::catalog::{Operation, STATUS, WEBHOOK};
+use super::catalog::{Operation, STATUS, Service, WEBHOOK};
 use super::chance::Chance;
 
 /// Share of requests that fail in every version, with nothing wrong.
@@ -57,7 +57,7 @@ pub(crate) struct Failure {
     pub(crate) status: i64,
 }
 
-/// The failures that every version has.
+/// The failures that every version of the payment service has.
 const USUAL: [(f64, Failure); 2] = [
     (
         0.6,
@@ -78,6 +78,14 @@ const USUAL: [(f64, Failure); 2] = [
         },
     ),
 ];
+
+/// The failure of the services around the payment service.
+const OVERLOADED: Failure = Failure {
+    error_type: "RequestTimeout",
+    message: "the request was not served within 5000 ms",
+    frame: "shop.http.Server.handle(Server.java:77)",
+    status: 503,
+};
 
 /// What a webhook fails with when its secret is missing.
 pub(crate) const WEBHOOK_SECRET_MISSING: Failure = Failure {
@@ -107,6 +115,9 @@ impl Release {
     /// Whether and how a request to `operation` fails; `drift` multiplies the usual rate.
     pub(crate) fn failure(&self, operation: &'static Operation, drift: f64, chance: &mut Chance) -> Option<Failure> {
         let failed = chance.happens(BASE_ERROR_RATE * drift);
+        if operation.service != Service::Payment {
+            return failed.then_some(OVERLOADED);
+        }
         match self.defect {
             Defect::WebhookSecretMissing if is(operation, &WEBHOOK) => return Some(WEBHOOK_SECRET_MISSING),
             Defect::ConnectionLeak { rate } if chance.happens(rate - BASE_ERROR_RATE) => return Some(POOL_EXHAUSTED),
@@ -162,9 +173,9 @@ mod tests {
 
     #[test]
     fn a_new_exception_does_not_make_more_requests_fail() {
-        let (all, named) = rates(Defect::NewException { share: 0.4 }, "UnknownPaymentState");
+        let (all, named) = rates(Defect::NewException { share: 0.6 }, "UnknownPaymentState");
         assert!((all - BASE_ERROR_RATE).abs() < 0.001, "{all}");
-        assert!((0.0008..0.0025).contains(&named), "{named}");
+        assert!((0.0015..0.0028).contains(&named), "{named}");
         assert_eq!(rates(Defect::None, "UnknownPaymentState").1, 0.0);
     }
 

@@ -37,7 +37,7 @@ fn span(row: &mut Row) {
     for list in ["events", "links"] {
         each(row, list, |item| {
             item["attributes"] = texts(&item["attributes"]);
-            item["dropped_attributes_count"] = Value::Null;
+            item.insert("dropped_attributes_count".to_owned(), Value::Null);
         });
     }
     for dropped in ["dropped_attributes_count", "dropped_events_count", "dropped_links_count"] {

@@ -82,10 +82,7 @@ pub(super) struct ListParams {
         (status = 503, description = "Not available at the moment", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn list(
-    State(doors): State<Doors>,
-    Params(params): Params<ListParams>,
-) -> Result<Json<RolloutListBody>, Problem> {
+pub(super) async fn list(State(doors): State<Doors>, Params(params): Params<ListParams>) -> Result<Json<RolloutListBody>, Problem> {
     let limit = params.limit.unwrap_or(PAGE_DEFAULT);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Problem::invalid(format!("limit: {limit} does not lie between 1 and {PAGE_MAX}")));

@@ -1,0 +1,38 @@
+//! REST as a deploy tool uses it, on the real server.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::traffic::Traffic;
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_tool_starts_a_rollout_and_is_told_to_roll_back() {
+    let world = World::start().await;
+    for (version, fails_each) in [("1.4.0", 200), ("1.5.0", 8)] {
+        Traffic { service: "payment", version, minutes: 10, requests: 3_000, fails_each }.send(&world).await;
+    }
+    let id = world
+        .start_rollout(&json!({
+            "service": "payment", "environment": "shop", "strategy": "canary",
+            "baseline": {"service.version": "1.4.0"}, "canary": {"service.version": "1.5.0"}
+        }))
+        .await;
+    let verdict = world.verdict_when(&id, |_| false).await;
+    assert_eq!((&verdict["decision"], &verdict["status"]), (&json!("rollback"), &json!("failed")), "{verdict:#}");
+
+    // Nothing is left to wait for.
+    let start = Instant::now();
+    let last = world.get(&format!("/v1/rollouts/{id}/verdict?wait=60s")).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20) && last == verdict);
+    assert_eq!(world.get(&format!("/v1/rollouts/{id}")).await.unwrap()["state"], json!("rolled_back"));
+    let report = world.get(&format!("/v1/rollouts/{id}/report.md")).await.unwrap();
+    let report = report.as_str().unwrap();
+    assert!(report.starts_with("# payment in shop: roll back\n") && report.contains("POST /pay"), "{report}");
+
+    let services = world.get("/v1/services").await.unwrap();
+    let versions = services["services"][0]["versions"].as_array().unwrap();
+    assert_eq!(versions.iter().map(|version| version["requests"].as_u64().unwrap()).collect::<Vec<_>>(), [3_000, 3_000]);
+    assert_eq!(world.number("SELECT count(*) FROM spans").await, 6_000);
+}

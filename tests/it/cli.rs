@@ -1,0 +1,205 @@
+//! The command line by its outside: what it prints, and its exit codes.
+
+mod fake;
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::traffic::Traffic;
+use crate::world::World;
+use fake::{Reply, Server, verdict};
+
+const BASELINE: [&str; 4] = ["--service", "payment", "--environment", "shop"];
+const SELECTORS: [&str; 4] = ["--baseline", "service.version=1.4.0", "--canary", "service.version=1.5.0"];
+
+/// Runs the binary; `url` is where it looks for a server.
+fn haldane(url: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_haldane"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HALDANE_")) {
+        command.env_remove(name);
+    }
+    command.env("HALDANE_URL", url).env("COLUMNS", "100").args(arguments).output().unwrap()
+}
+
+fn gate(url: &str, more: &[&str]) -> Output {
+    haldane(url, &[&["gate"][..], &BASELINE, &SELECTORS, more].concat())
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// That it failed with one line that says what to do.
+fn refused(output: &Output, hint: &str) {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains(hint), "{hint}: {text}");
+    assert!(output.stdout.is_empty());
+    assert!(text.starts_with("error: ") || text.lines().count() == 1, "{text}");
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let mut text = String::new();
+    for command in [
+        &[][..],
+        &["serve"],
+        &["demo"],
+        &["query"],
+        &["rollout"],
+        &["rollout", "start"],
+        &["rollout", "list"],
+        &["rollout", "show"],
+        &["rollout", "cancel"],
+        &["verdict"],
+        &["gate"],
+        &["completions"],
+    ] {
+        let output = haldane("", &[command, &["-h"]].concat());
+        assert!(output.status.success());
+        text += &format!("$ haldane {}\n{}\n", [command, &["-h"]].concat().join(" "), stdout(&output));
+    }
+    insta::assert_snapshot!("help", text);
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(&haldane("", &["completions", shell])).contains("gate"));
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_a_hint() {
+    let nowhere = "http://127.0.0.1:1";
+    refused(&haldane(nowhere, &["query", "SELECT 1"]), "start one with `haldane serve`, or name another with --url");
+    refused(&haldane(nowhere, &["rollout", "list"]), "http://127.0.0.1:1");
+    refused(&haldane("127.0.0.1:4380", &["rollout", "list"]), "write it as http://127.0.0.1:4380");
+    refused(&haldane(nowhere, &["query", "--data", "/no/such/folder", "SELECT 1"]), "is no data folder");
+    refused(&haldane(nowhere, &["verdict"]), "haldane verdict [OPTIONS] <ROLLOUT>");
+    refused(&haldane(nowhere, &["verdict", "x", "--wait", "soon"]), "write it as 30s");
+    refused(&haldane(nowhere, &["verdikt"]), "verdict");
+    refused(&haldane(nowhere, &["gate", "--service", "a", "--baseline", "1.4.0", "--canary", "k=v"]), "write attribute=value");
+    refused(&haldane(nowhere, &["serve", "--grpc", "0.0.0.0:0", "--http", "0.0.0.0:0"]), "--allow-remote");
+    refused(&haldane(nowhere, &["serve", "--config", "/no/such/file"]), "there is no settings file /no/such/file");
+    refused(&haldane(nowhere, &["--log", "haldane=loudly", "rollout", "list"]), "--log");
+    refused(&gate(nowhere, &["--wait", "0s"]), "cannot reach a server");
+}
+
+#[test]
+fn the_gate_ends_with_the_code_of_the_decision() {
+    for (decision, last, code) in [
+        ("promote", true, 0),
+        ("rollback", true, 1),
+        ("rollback", false, 1),
+        ("inconclusive", true, 3),
+        ("continue", true, 3),
+        ("continue", false, 4),
+        ("inconclusive", false, 4),
+    ] {
+        let server =
+            Server::start(vec![Reply::Rollout, Reply::Verdict(verdict(1, "continue", false)), Reply::Verdict(verdict(2, decision, last))]);
+        let output = gate(&server.url, &["--wait", "1s"]);
+        assert_eq!(output.status.code(), Some(code), "{decision} {last}: {}{}", stdout(&output), stderr(&output));
+        let lines = stdout(&output);
+        assert!(lines.contains("verdict 1: undecided yet") && lines.contains("verdict 2: "), "{lines}");
+        assert_eq!(stderr(&output).contains("the rollout goes on"), code == 4);
+
+        let server = Server::start(vec![Reply::Verdict(verdict(2, decision, last))]);
+        let output = haldane(&server.url, &["verdict", "0193", "--json"]);
+        assert_eq!(output.status.code(), Some(code));
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&json["decision"], &json["final"]), (&json!(decision), &json!(last)));
+    }
+}
+
+#[test]
+fn the_gate_outlives_an_outage_but_not_a_refusal() {
+    let server = Server::start(vec![
+        Reply::HangUp,
+        Reply::Status(503),
+        Reply::Rollout,
+        Reply::Verdict(verdict(1, "continue", false)),
+        Reply::HangUp,
+        Reply::Status(502),
+        Reply::HangUp,
+        Reply::Verdict(verdict(2, "promote", true)),
+    ]);
+    let output = gate(&server.url, &["--wait", "1m", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["sequence"], json!(2));
+    assert_eq!(stderr(&output).matches("trying again for").count(), 2, "{}", stderr(&output));
+
+    let refusal = Server::start(vec![Reply::Problem(409, "another rollout is live: 0194")]);
+    refused(&gate(&refusal.url, &["--wait", "1m"]), "another rollout is live: 0194");
+    let vanished = Server::start(vec![Reply::Rollout, Reply::Problem(404, "there is no rollout 0193")]);
+    let output = gate(&vanished.url, &["--wait", "1m", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).ends_with("haldane: there is no rollout 0193\n"));
+    let stranger = Server::start(vec![Reply::Text("<html>Welcome to nginx!</html>")]);
+    refused(&haldane(&stranger.url, &["rollout", "list"]), "not as Haldane does");
+    let stranger = Server::start(vec![Reply::Text("<html>Welcome to nginx!</html>")]);
+    refused(&haldane(&stranger.url, &["query", "SELECT 1"]), "not as Haldane does");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_gets_from_telemetry_to_a_decision() {
+    let world = World::start().await;
+    refused(&gate(&world.api, &["--wait", "1m"]), "no telemetry of service payment");
+    refused(&haldane(&world.api, &["verdict", "--service", "payment"]), "there is no rollout of payment");
+    for (version, fails_each) in [("1.4.0", 200), ("1.5.0", 8)] {
+        Traffic { service: "payment", version, minutes: 10, requests: 3_000, fails_each }.send(&world).await;
+    }
+    let output = gate(&world.api, &["--wait", "2m", "--meta", "commit=3f2a91c"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}{}", stderr(&output));
+    assert!(text.starts_with("started rollout ") && text.contains("payment in shop: roll back"), "{text}");
+    assert!(text.contains("culprit: operation POST /pay"), "{text}");
+
+    let again = haldane(&world.api, &[&["verdict"][..], &BASELINE].concat());
+    assert_eq!(again.status.code(), Some(1));
+    let list: Value =
+        serde_json::from_slice(&haldane(&world.api, &["rollout", "list", "--state", "rolled_back", "--json"]).stdout).unwrap();
+    assert_eq!((list[0]["state"].as_str(), &list[0]["metadata"]["commit"]), (Some("rolled_back"), &json!("3f2a91c")));
+    let id = list[0]["id"].as_str().unwrap().to_owned();
+    assert!(stdout(&haldane(&world.api, &["rollout", "show", &id])).contains("state        rolled_back"));
+    refused(&haldane(&world.api, &["rollout", "cancel", &id]), "already ended");
+
+    let sql = "SELECT service_version, count(*) AS n FROM spans GROUP BY 1 ORDER BY 1";
+    assert_eq!(stdout(&haldane(&world.api, &["query", sql, "--format", "csv"])), "service_version,n\n1.4.0,3000\n1.5.0,3000\n");
+    let json: Value = serde_json::from_slice(&haldane(&world.api, &["query", sql, "--format", "json", "--limit", "1"]).stdout).unwrap();
+    assert_eq!((&json["rows"], &json["truncated"]), (&json!([["1.4.0", 3000]]), &json!(true)));
+    refused(&haldane(&world.api, &["query", "DROP TABLE spans"]), "cannot run this SQL");
+
+    let stopped = world.stop().await;
+    let folder = stopped.data();
+    let offline = haldane("", &["query", sql, "--data", folder.to_str().unwrap()]);
+    assert!(stdout(&offline).contains("| 1.5.0           | 3000 |"), "{}{}", stdout(&offline), stderr(&offline));
+    let gone = gate("http://127.0.0.1:1", &["--wait", "1s"]);
+    assert_eq!(gone.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_is_started_found_shown_and_cancelled() {
+    let world = World::start().await;
+    Traffic { service: "payment", version: "1.4.0", minutes: 1, requests: 10, fails_each: 0 }.send(&world).await;
+    let start = [&["rollout", "start"][..], &BASELINE, &SELECTORS].concat();
+    let first = haldane(&world.api, &start);
+    assert!(stdout(&first).contains("canary       service.version=1.5.0"), "{}{}", stdout(&first), stderr(&first));
+    let again = haldane(&world.api, &start);
+    assert!(stdout(&again) == stdout(&first) || stdout(&again).contains("running"));
+    assert!(stderr(&again).contains("had started this rollout before"));
+    let other =
+        [&["rollout", "start"][..], &BASELINE, &["--baseline", "service.version=1.4.0", "--canary", "service.version=1.6.0"]].concat();
+    refused(&haldane(&world.api, &other), "already has a rollout in shop");
+
+    let undecided = haldane(&world.api, &["verdict", "--service", "payment", "--wait", "1s"]);
+    assert_eq!(undecided.status.code(), Some(4), "{}", stdout(&undecided));
+    let table = stdout(&haldane(&world.api, &["rollout", "list"]));
+    let id = table.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let cancelled = haldane(&world.api, &["rollout", "cancel", &id, "--reason", "wrong build"]);
+    assert!(stdout(&cancelled).contains("cancelled: wrong build"), "{}", stdout(&cancelled));
+    assert_eq!(haldane(&world.api, &["verdict", &id]).status.code(), Some(3));
+    assert!(haldane(&world.api, &other).status.success());
+}

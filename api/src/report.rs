@@ -65,7 +65,8 @@ fn write_head(out: &mut String, verdict: &Verdict) -> std::fmt::Result {
 fn write_cohorts(out: &mut String, verdict: &Verdict) -> std::fmt::Result {
     let picked = |selector: &std::collections::BTreeMap<String, String>| {
         let parts: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        code(&parts.join(", "))
+        // In a table a bar ends the cell even within code, unless it is escaped.
+        code(&parts.join(", ")).replace('|', "\\|")
     };
     writeln!(out, "| | baseline | canary |\n| --- | --- | --- |")?;
     writeln!(out, "| picked by | {} | {} |", picked(&verdict.baseline.selector), picked(&verdict.canary.selector))?;
@@ -121,6 +122,9 @@ fn write_culprits(out: &mut String, culprits: &[CulpritVerdict]) -> std::fmt::Re
         // An error's name is a fingerprint, which tells a person nothing.
         let name = culprit.error_type.as_deref().filter(|_| culprit.kind == CulpritKind::Error).unwrap_or(&culprit.name);
         writeln!(out, "{}. {kind} {}: {}", at + 1, code(name), escape(&culprit.reason))?;
+        if let Some(kind) = culprit.error_type.as_deref().filter(|kind| !kind.is_empty() && *kind != name) {
+            writeln!(out, "   - error: {}", code(kind))?;
+        }
         if let Some(message) = culprit.message.as_deref().filter(|message| !message.is_empty()) {
             writeln!(out, "   - message: {}", code(message))?;
         }
@@ -238,7 +242,7 @@ fn escape(text: &str) -> String {
 
 /// Text as it is, in a fence longer than any run of backticks in it.
 fn code(text: &str) -> String {
-    let text = clean(text).replace('|', "\\|");
+    let text = clean(text);
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let pad = if text.starts_with('`') || text.ends_with('`') || text.is_empty() { " " } else { "" };

@@ -81,12 +81,7 @@ pub struct WalConfig {
 
 impl Default for WalConfig {
     fn default() -> Self {
-        Self {
-            dir: PathBuf::new(),
-            segment_bytes_max: 64 << 20,
-            backlog_bytes_max: 2 << 30,
-            damaged: DamagePolicy::Refuse,
-        }
+        Self { dir: PathBuf::new(), segment_bytes_max: 64 << 20, backlog_bytes_max: 2 << 30, damaged: DamagePolicy::Refuse }
     }
 }
 

@@ -124,8 +124,7 @@ fn replay_record(record: Record, committed: Committed, batcher: &mut Batcher, re
     }
     let sequence = record.sequence;
     // It was within the limit when it was acknowledged, whatever the limit is now.
-    let checked =
-        decode::decode(&record.request, u64::MAX).map_err(|cause| ReplayError::Record { sequence, detail: cause.to_string() })?;
+    let checked = decode::decode(&record.request, u64::MAX).map_err(|cause| ReplayError::Record { sequence, detail: cause.to_string() })?;
     replayed.requests += 1;
     replayed.records += checked.kept;
     batcher.append(&Durable { sequence, received: record.received, checked, admitted: None }, wanted);

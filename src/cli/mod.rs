@@ -79,7 +79,7 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
     #[command(after_help = with_exit_codes("Example:
   haldane gate --service payment --environment shop \\
     --baseline service.version=1.4.0 --canary service.version=1.5.0 --wait 30m"))]
-    Gate(verdict::GateArgs),
+    Gate(Box<verdict::GateArgs>),
     /// Print the completions of a shell
     #[command(after_help = "Example:\n  haldane completions bash > /etc/bash_completion.d/haldane")]
     Completions {
@@ -145,7 +145,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Query(args) => query::run(args).await,
         Command::Rollout(command) => rollout::run(command).await,
         Command::Verdict(args) => verdict::verdict(args).await,
-        Command::Gate(args) => verdict::gate(args).await,
+        Command::Gate(args) => verdict::gate(*args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "haldane", &mut script);

@@ -6,6 +6,11 @@ use haldane_api::report;
 
 use super::out::plain;
 
+/// Traces shown of a culprit.
+const TRACES_MAX: usize = 3;
+/// Characters shown of an error's message.
+const MESSAGE_MAX: usize = 200;
+
 /// One line on a verdict: what it is and how far it has come.
 pub(crate) fn verdict_line(verdict: &Verdict) -> String {
     let said = if verdict.is_final || verdict.progress.is_empty() { &verdict.reason } else { &verdict.progress };
@@ -35,8 +40,13 @@ pub(crate) fn verdict_lines(verdict: &Verdict) -> Vec<String> {
             CulpritKind::Error => ("error", culprit.error_type.as_ref().unwrap_or(&culprit.name)),
         };
         lines.push(format!("  culprit: {kind} {name}: {}", culprit.reason));
+        if let Some(message) = culprit.message.as_ref().filter(|message| !message.is_empty()) {
+            let kind = culprit.error_type.as_deref().unwrap_or("error");
+            lines.push(format!("    {kind}: {}", message.chars().take(MESSAGE_MAX).collect::<String>()));
+        }
         if !culprit.trace_ids.is_empty() {
-            lines.push(format!("    traces: {}", culprit.trace_ids.join(", ")));
+            let some: Vec<&str> = culprit.trace_ids.iter().take(TRACES_MAX).map(String::as_str).collect();
+            lines.push(format!("    traces: {}", some.join(", ")));
         }
     }
     lines.push(format!("  next: {}", report::next_step(verdict)));

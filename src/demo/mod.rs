@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use haldane_store::{Classified, Clock, Fault};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub use scenario::{ScenarioName, UnknownScenario};
@@ -94,7 +95,7 @@ pub async fn run(args: DemoArgs) -> Result<DemoOutcome, DemoError> {
     let names = if args.scenarios.is_empty() { ScenarioName::ALL.to_vec() } else { args.scenarios.clone() };
     let scenarios: Vec<Scenario> = names.into_iter().map(Scenario::of).collect();
     let speed = args.speed.unwrap_or(SPEED).max(1);
-    let stop = stop_on_ctrl_c();
+    let stop = stop_on_signal();
     let longest = scenarios.iter().map(Scenario::longest).sum::<Duration>() + SPARE;
     let clock = Arc::new(TrafficClock::new(longest, speed));
     let folder = Folder::open(args.data.as_deref(), clock.now().as_nanos()).map_err(server_error)?;
@@ -141,17 +142,26 @@ async fn play_all(stage: &Stage, scenarios: Vec<Scenario>, screen: &mut Screen) 
     Ok(played)
 }
 
-/// A token that Ctrl-C cancels.
-fn stop_on_ctrl_c() -> CancellationToken {
+/// A token that Ctrl-C or a request to terminate cancels.
+fn stop_on_signal() -> CancellationToken {
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
     tokio::spawn(async move {
-        // Without a signal handler Ctrl-C ends the process as it always does.
-        if tokio::signal::ctrl_c().await.is_ok() {
-            cancelled.cancel();
+        tokio::select! {
+            () = wait_for(SignalKind::interrupt()) => {}
+            () = wait_for(SignalKind::terminate()) => {}
         }
+        cancelled.cancel();
     });
     stop
+}
+
+async fn wait_for(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        // Without a handler the signal ends the process as it always does.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 fn introduction(server: &Server, args: &DemoArgs, speed: u32) -> Vec<String> {

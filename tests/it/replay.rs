@@ -35,12 +35,18 @@ const SALTS: [u64; 2] = [1, 2];
 #[tokio::test(flavor = "multi_thread")]
 async fn the_faulty_service_is_rolled_back_and_named() {
     let world = World::start().await;
-    let mut judged = Vec::new();
+    let mut trials = Vec::new();
     for injection in injections() {
         let scene = scene(&injection, Cast::Phases, injection.fault_id.clone());
-        let verdict = play(&world, &scene, &injection.faulty_service()).await;
-        println!("{:58} {:12} {}", injection.fault_id, verdict["decision"].as_str().unwrap(), verdict["reason"]);
-        judged.push((injection.fault_id.clone(), injection.faulty_service(), verdict));
+        send(&world, &scene).await;
+        let service = injection.faulty_service();
+        trials.push((injection.fault_id, service.clone(), Trial::start(&world, &scene, &service).await));
+    }
+    let mut judged = Vec::new();
+    for (fault_id, service, trial) in trials {
+        let verdict = trial.verdict(&world).await;
+        println!("{fault_id:58} {:12} {}", verdict["decision"].as_str().unwrap(), verdict["reason"]);
+        judged.push((fault_id, service, verdict));
     }
     let decided = |verdict: &Value| verdict["decision"] == json!("rollback");
     println!("{} of {} rolled back", judged.iter().filter(|(_, _, verdict)| decided(verdict)).count(), judged.len());
@@ -67,20 +73,24 @@ async fn the_faulty_service_is_rolled_back_and_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn halves_of_the_normal_traces_are_not_rolled_back() {
-    let world = World::start().await;
-    let (mut comparisons, mut wrong) = (0, Vec::new());
+    // Versions are compared by request here, all services of a scene at once.
+    let world = World::start_with(&[("HALDANE_ANALYZER__DETECT_VERSIONS", "false")]).await;
+    let mut trials = Vec::new();
     for injection in injections() {
         for salt in SALTS {
             let scene = scene(&injection, Cast::Halves { salt }, format!("{}-half-{salt}", injection.fault_id));
             send(&world, &scene).await;
             for service in scene.services_with(REQUESTS_MIN) {
-                let verdict = judge(&world, &scene, &service).await;
-                comparisons += 1;
-                if verdict["decision"] == json!("rollback") {
-                    println!("{:58} {salt} {service:28} {}", injection.fault_id, verdict["reason"]);
-                    wrong.push(verdict);
-                }
+                trials.push(Trial::start(&world, &scene, &service).await);
             }
+        }
+    }
+    let (comparisons, mut wrong) = (trials.len(), Vec::new());
+    for trial in trials {
+        let verdict = trial.verdict(&world).await;
+        if verdict["decision"] == json!("rollback") {
+            println!("{} {}: {}", verdict["environment"], verdict["service"], verdict["reason"]);
+            wrong.push(verdict);
         }
     }
     println!("{} of {comparisons} comparisons of two normal halves rolled back", wrong.len());
@@ -111,11 +121,6 @@ fn scene(injection: &Injection, cast: Cast, environment: String) -> Scene {
     injection.cast(cast, environment, start)
 }
 
-async fn play(world: &World, scene: &Scene, service: &str) -> Value {
-    send(world, scene).await;
-    judge(world, scene, service).await
-}
-
 async fn send(world: &World, scene: &Scene) {
     for request in otlp::traces(scene) {
         world.export("/v1/traces", &request).await;
@@ -128,17 +133,27 @@ async fn send(world: &World, scene: &Scene) {
     until(&format!("all of {} can be read", scene.environment), whole).await;
 }
 
-/// Asks for a verdict that has seen all of the scene.
-async fn judge(world: &World, scene: &Scene, service: &str) -> Value {
-    let rollout = world
-        .start_rollout(&json!({
+/// A rollout of one service of a scene.
+struct Trial {
+    rollout: String,
+    end: UnixNanos,
+}
+
+impl Trial {
+    async fn start(world: &World, scene: &Scene, service: &str) -> Self {
+        let rollout = json!({
             "service": service,
             "environment": scene.environment,
             "baseline": {"service.version": "baseline"},
             "canary": {"service.version": "canary"},
             "started_at": scene.start.to_rfc3339(),
-        }))
-        .await;
-    let seen = |verdict: &Value| UnixNanos::parse_rfc3339(verdict["data_until"].as_str().unwrap()).unwrap() >= scene.end();
-    world.verdict_when(&rollout, seen).await
+        });
+        Self { rollout: world.start_rollout(&rollout).await, end: scene.end() }
+    }
+
+    /// The verdict that has seen all of the scene.
+    async fn verdict(&self, world: &World) -> Value {
+        let seen = |verdict: &Value| UnixNanos::parse_rfc3339(verdict["data_until"].as_str().unwrap()).unwrap() >= self.end;
+        world.verdict_when(&self.rollout, seen).await
+    }
 }

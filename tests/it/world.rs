@@ -37,6 +37,11 @@ pub(crate) struct World {
 impl World {
     /// Starts the server and waits until it is ready.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Like [`World::start`], with settings from the environment.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_haldane"));
         // The settings of whoever runs the tests are not the story's.
@@ -44,6 +49,8 @@ impl World {
             command.env_remove(name);
         }
         let mut process = command
+            .env("HALDANE_ANALYZER__JUDGE_EVERY_SECONDS", "1")
+            .envs(settings.iter().copied())
             .current_dir(folder.path())
             .arg("serve")
             .arg("--data")

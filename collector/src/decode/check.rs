@@ -99,8 +99,7 @@ fn log_fault(record: &LogRecord) -> Option<String> {
 
 fn point_fault(point: &Point<'_>) -> Option<String> {
     let times = [point.time_unix_nano, point.start_time_unix_nano];
-    time_fault(times.into_iter().chain(point.exemplars.iter().map(|exemplar| exemplar.time_unix_nano)))
-        .or_else(|| count_fault(point.value))
+    time_fault(times.into_iter().chain(point.exemplars.iter().map(|exemplar| exemplar.time_unix_nano))).or_else(|| count_fault(point.value))
 }
 
 fn id_fault(what: &str, id: &[u8], bytes: usize) -> Option<String> {

@@ -121,7 +121,6 @@ fn parse(Request { signal, encoding, body }: &Request) -> Result<Records, Decode
     })
 }
 
-
 impl From<prost::DecodeError> for DecodeError {
     fn from(cause: prost::DecodeError) -> Self {
         Self::Protobuf(cause)
@@ -133,11 +132,17 @@ fn expanded_bytes(records: &Records) -> u64 {
     match records {
         Records::Traces(request) => total(request.resource_spans.iter().flat_map(|resource| {
             let shared = encoded(resource.resource.as_ref()) + resource.schema_url.len();
-            resource.scope_spans.iter().map(move |scope| (shared + encoded(scope.scope.as_ref()) + scope.schema_url.len(), scope.spans.len()))
+            resource
+                .scope_spans
+                .iter()
+                .map(move |scope| (shared + encoded(scope.scope.as_ref()) + scope.schema_url.len(), scope.spans.len()))
         })),
         Records::Logs(request) => total(request.resource_logs.iter().flat_map(|resource| {
             let shared = encoded(resource.resource.as_ref()) + resource.schema_url.len();
-            resource.scope_logs.iter().map(move |scope| (shared + encoded(scope.scope.as_ref()) + scope.schema_url.len(), scope.log_records.len()))
+            resource
+                .scope_logs
+                .iter()
+                .map(move |scope| (shared + encoded(scope.scope.as_ref()) + scope.schema_url.len(), scope.log_records.len()))
         })),
         Records::Metrics(request) => total(request.resource_metrics.iter().flat_map(|resource| {
             let shared = encoded(resource.resource.as_ref()) + resource.schema_url.len();

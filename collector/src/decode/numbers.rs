@@ -75,12 +75,9 @@ impl<'a> From<PointValue<'a>> for Values<'a> {
                 negative: point.negative.as_ref(),
                 ..Self::default()
             },
-            PointValue::Summary(point) => Self {
-                count: Some(point.count),
-                sum: Some(point.sum),
-                quantiles: Some(&point.quantile_values),
-                ..Self::default()
-            },
+            PointValue::Summary(point) => {
+                Self { count: Some(point.count), sum: Some(point.sum), quantiles: Some(&point.quantile_values), ..Self::default() }
+            }
         }
     }
 }

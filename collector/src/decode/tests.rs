@@ -74,11 +74,17 @@ fn every_field_of_all_five_kinds_of_point_is_in_its_row() {
     let own = [
         (&number, json!({"metric_type": "gauge", "value_double": 1.5})),
         (&number, json!({"metric_type": "sum", "value_int": -7, "temporality": "cumulative", "is_monotonic": true})),
-        (&other, json!({"metric_type": "histogram", "temporality": "delta", "count": 3, "sum": 6.5, "min": 0.5, "max": 4.0,
-            "explicit_bounds": [1.0, 5.0], "bucket_counts": [1, 2, 0], "exemplars": exemplar("value_double", json!(2.5))})),
-        (&other, json!({"metric_type": "exponential_histogram", "temporality": "delta", "count": 6, "sum": 1.0, "max": 9.0, "scale": -1,
+        (
+            &other,
+            json!({"metric_type": "histogram", "temporality": "delta", "count": 3, "sum": 6.5, "min": 0.5, "max": 4.0,
+            "explicit_bounds": [1.0, 5.0], "bucket_counts": [1, 2, 0], "exemplars": exemplar("value_double", json!(2.5))}),
+        ),
+        (
+            &other,
+            json!({"metric_type": "exponential_histogram", "temporality": "delta", "count": 6, "sum": 1.0, "max": 9.0, "scale": -1,
             "zero_count": 1, "zero_threshold": 0.25, "positive_offset": -2, "positive_bucket_counts": [1, 2], "negative_offset": 3,
-            "negative_bucket_counts": [2]})),
+            "negative_bucket_counts": [2]}),
+        ),
         (&other, json!({"metric_type": "summary", "count": 4, "sum": 10.0, "quantiles": [{"quantile": 0.5, "value": 2.5}]})),
     ];
     for (row, (shared, own)) in rows.into_iter().zip(own) {
@@ -187,6 +193,28 @@ fn what_is_not_decodable_is_refused_whole() {
     assert!(matches!(decode(&bad, LIMIT), Err(DecodeError::Protobuf(_))));
     let error = decode(&json_request(Signal::Logs, r#"{"resourceLogs":7}"#), LIMIT).unwrap_err();
     assert!(error.to_string().contains("resourceLogs must be a list"), "{error}");
+}
+
+#[test]
+fn values_nested_without_end_are_refused_and_not_followed() {
+    let mut value = vec![];
+    for _ in 0..20_000 {
+        for tag in [0x0a, 0x2a] {
+            let mut outer = vec![tag];
+            prost::encoding::encode_varint(value.len() as u64, &mut outer);
+            outer.append(&mut value);
+            value = outer;
+        }
+    }
+    // resource_logs, scope_logs, log_records, body
+    for tag in [0x2a, 0x12, 0x12, 0x0a] {
+        let mut outer = vec![tag];
+        prost::encoding::encode_varint(value.len() as u64, &mut outer);
+        outer.append(&mut value);
+        value = outer;
+    }
+    let request = Request { signal: Signal::Logs, encoding: Encoding::Protobuf, body: value.into() };
+    assert!(matches!(decode(&request, LIMIT), Err(DecodeError::Protobuf(cause)) if cause.to_string().contains("recursion")));
 }
 
 proptest! {

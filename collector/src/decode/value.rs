@@ -11,14 +11,12 @@ use super::base64;
 
 /// The value as a table has it, `None` for an empty one.
 pub(crate) fn text_of(value: &AnyValue) -> Option<Cow<'_, str>> {
-    match value.value.as_ref()? {
-        Value::StringValue(text) => Some(Cow::Borrowed(text)),
-        _ => {
-            let mut json = String::new();
-            write_json(value, &mut json);
-            Some(Cow::Owned(json))
-        }
+    if let Value::StringValue(text) = value.value.as_ref()? {
+        return Some(Cow::Borrowed(text));
     }
+    let mut json = String::new();
+    write_json(value, &mut json);
+    Some(Cow::Owned(json))
 }
 
 /// What `body_type` says of a value, `None` for an empty one.

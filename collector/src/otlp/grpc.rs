@@ -104,7 +104,9 @@ async fn take(door: &Door, signal: Signal, coding: Coding, body: Body) -> Result
     let (message, compressed) = unframe(&bytes)?;
     let coding = match (compressed, coding) {
         (false, _) => Coding::Identity,
-        (true, Coding::Identity) => return Err(BodyError::Frame("it says that it is compressed, but grpc-encoding does not say how").into()),
+        (true, Coding::Identity) => {
+            return Err(BodyError::Frame("it says that it is compressed, but grpc-encoding does not say how").into());
+        }
         (true, Coding::Gzip | Coding::Zstd | Coding::Deflate) => coding,
     };
     let raw = Raw { bytes: message, admitted };
@@ -157,7 +159,8 @@ fn refusal(refused: &Refused) -> Response {
 }
 
 fn not_grpc() -> Response {
-    let mut answer = Response::new(Body::from("this port takes OTLP over gRPC only; OTLP over HTTP has a port of its own, 4318 by default\n"));
+    let mut answer =
+        Response::new(Body::from("this port takes OTLP over gRPC only; OTLP over HTTP has a port of its own, 4318 by default\n"));
     *answer.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     answer
 }

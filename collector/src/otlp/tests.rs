@@ -123,8 +123,10 @@ async fn http_takes_every_signal_encoding_and_coding_and_they_become_rows() {
             for coding in ["identity", "gzip", "zstd", "deflate"] {
                 let packed = pack(coding, &body);
                 let headers = [("content-type", media_type), ("content-encoding", coding)];
-                let answers =
-                    [http1(served.http, post(path, &headers, chunked(&packed))).await, http2(served.http, post(path, &headers, packed)).await];
+                let answers = [
+                    http1(served.http, post(path, &headers, chunked(&packed))).await,
+                    http2(served.http, post(path, &headers, packed)).await,
+                ];
                 for answer in answers {
                     let expected: &[u8] = if encoding == Encoding::Json { b"{}" } else { b"" };
                     assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, expected), "{path} {media_type} {coding}");

@@ -44,9 +44,7 @@ impl Cohort {
             service_namespace: text(places.service_namespace),
             service_version: text(places.service_version),
             deployment_environment_name: text(places.deployment_environment_name),
-            service_instance_id: text(places.service_instance_id)
-                .or_else(|| text(places.k8s_pod_name))
-                .or_else(|| text(places.host_name)),
+            service_instance_id: text(places.service_instance_id).or_else(|| text(places.k8s_pod_name)).or_else(|| text(places.host_name)),
             attributes: Vec::new(),
         };
         for attribute in resource.received {

@@ -135,16 +135,11 @@ fn naive_red(spans: &[Value]) -> BTreeMap<NaiveKey, [i64; 5]> {
             cohort.insert("feature_flag.result.variant".to_owned(), variant.clone());
         }
         let version = span.get("service_version").filter(|version| *version != "").map(ToString::to_string).unwrap_or_default();
-        let key = [version, format!("{time:?}"), Value::from(cohort).to_string(), span["kind"].to_string(), Value::from(operation).to_string()];
+        let key =
+            [version, format!("{time:?}"), Value::from(cohort).to_string(), span["kind"].to_string(), Value::from(operation).to_string()];
         let duration = span["duration_ns"].as_i64().unwrap();
         let cell = cells.entry(key).or_insert([0, 0, 0, i64::MAX, 0]);
-        *cell = [
-            cell[0] + 1,
-            cell[1] + i64::from(failed),
-            cell[2].saturating_add(duration),
-            cell[3].min(duration),
-            cell[4].max(duration),
-        ];
+        *cell = [cell[0] + 1, cell[1] + i64::from(failed), cell[2].saturating_add(duration), cell[3].min(duration), cell[4].max(duration)];
     }
     cells
 }

@@ -85,12 +85,7 @@ fn times() -> impl Strategy<Value = u64> {
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = (times(), prop_oneof![Just("exception".to_owned()), words()], attributes(), any::<u32>()).prop_map(
-        |(time_unix_nano, name, attributes, dropped_attributes_count)| Event {
-            time_unix_nano,
-            name,
-            attributes,
-            dropped_attributes_count,
-        },
+        |(time_unix_nano, name, attributes, dropped_attributes_count)| Event { time_unix_nano, name, attributes, dropped_attributes_count },
     );
     vec(event, 0..3)
 }
@@ -174,14 +169,10 @@ fn metric_data() -> impl Strategy<Value = metric::Data> {
     );
     prop_oneof![
         vec(number, 0..3).prop_map(|data_points| metric::Data::Gauge(Gauge { data_points })),
-        (vec(histogram, 0..3), 0_i32..4).prop_map(|(data_points, aggregation_temporality)| metric::Data::Histogram(Histogram {
-            data_points,
-            aggregation_temporality
-        })),
-        vec(exponential, 0..3).prop_map(|data_points| metric::Data::ExponentialHistogram(ExponentialHistogram {
-            data_points,
-            aggregation_temporality: 2
-        })),
+        (vec(histogram, 0..3), 0_i32..4)
+            .prop_map(|(data_points, aggregation_temporality)| metric::Data::Histogram(Histogram { data_points, aggregation_temporality })),
+        vec(exponential, 0..3)
+            .prop_map(|data_points| metric::Data::ExponentialHistogram(ExponentialHistogram { data_points, aggregation_temporality: 2 })),
     ]
 }
 

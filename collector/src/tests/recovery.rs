@@ -34,8 +34,7 @@ async fn what_was_acknowledged_is_there_once_after_each_sudden_end() {
     let dir = tempfile::tempdir().unwrap();
     let mut sent = 0;
     // In each round other tables have been flushed when the end comes.
-    let rounds: [&[TableName]; 5] =
-        [&[], &[TableName::Spans], &[TableName::Red, TableName::Errors], &TableName::ALL, &[TableName::Errors]];
+    let rounds: [&[TableName]; 5] = [&[], &[TableName::Spans], &[TableName::Red, TableName::Errors], &TableName::ALL, &[TableName::Errors]];
     for flushed in rounds {
         let (collector, tables) = open(dir.path()).await;
         assert_whole(&tables, i64::try_from(sent).unwrap()).await;
@@ -133,6 +132,34 @@ async fn a_served_collector_flushes_by_itself_and_lets_go_of_its_log() {
     assert_eq!(stats.bytes_in_flight, 0);
     assert_whole(&served.tables, 8).await;
     served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rows_are_there_once_however_sending_and_flushing_fall_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let (collector, tables) = open(dir.path()).await;
+    let intake = collector.intake();
+    let sending = async {
+        for first in (0..400).step_by(8) {
+            let sent = (first..first + 8).map(|number| send(intake, spans(number..number + 1)));
+            futures::future::try_join_all(sent).await.unwrap();
+        }
+    };
+    let flushing = async {
+        loop {
+            tables.flush(TableName::Spans, collector.id()).await.unwrap();
+            tables.flush(TableName::Red, collector.id()).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = sending => {}
+        () = flushing => {}
+    }
+    expect(&tables, "SELECT count(distinct span_id) FROM spans", 400).await;
+    assert_whole(&tables, 400).await;
+    drop(collector);
+    let (_collector, tables) = open(dir.path()).await;
+    assert_whole(&tables, 400).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,9 @@ fn append(text: &str) -> Append<String> {
     Append { request, received: UnixNanos::new(7), carried: text.to_owned() }
 }
 
-fn open(limits: LogLimits, repair: Repair, syncer: Syncer) -> (Log<String>, Vec<Record>, Arc<Mutex<Vec<(u64, String)>>>) {
+type Delivered = Arc<Mutex<Vec<(u64, String)>>>;
+
+fn open(limits: LogLimits, repair: Repair, syncer: Syncer) -> (Log<String>, Vec<Record>, Delivered) {
     let (records, recovered) = read_all(&limits.dir, repair).unwrap();
     let delivered = Arc::new(Mutex::new(Vec::new()));
     let sink = delivered.clone();
@@ -63,7 +65,10 @@ async fn what_is_appended_is_delivered_in_order_and_read_again() {
     assert_eq!(*delivered.lock().unwrap(), (1..).zip(texts.clone()).collect::<Vec<_>>());
     let (log, records, _) = open(limits(dir.path()), Repair::TornTail, Syncer::default());
     assert_eq!(bodies(&records), texts);
-    assert_eq!((records[3].request.signal, records[3].request.encoding, records[3].received), (Signal::Logs, Encoding::Json, UnixNanos::new(7)));
+    assert_eq!(
+        (records[3].request.signal, records[3].request.encoding, records[3].received),
+        (Signal::Logs, Encoding::Json, UnixNanos::new(7))
+    );
     assert_eq!(log.append(append("more")).await.unwrap(), 51);
 }
 
@@ -155,8 +160,6 @@ async fn damage_is_moved_aside_only_when_asked_and_the_rest_goes_on() {
     assert_eq!(log.append(append("four")).await.unwrap(), 4);
     drop(log);
     assert_eq!(bodies(&read_all(dir.path(), Repair::TornTail).unwrap().0), ["one", "three", "four"]);
-    std::fs::remove_file(dir.path().join("00000000000000000003.wal")).unwrap();
-    assert!(matches!(read_all(dir.path(), Repair::TornTail), Err(RecoveryError::Gap { .. }) | Ok(_)));
 }
 
 #[tokio::test]

@@ -74,7 +74,9 @@ struct Waiting<T> {
 enum Command<T> {
     Append(Waiting<T>),
     /// All tables have everything up to here.
-    Release { through: u64 },
+    Release {
+        through: u64,
+    },
 }
 
 /// The open log. Dropping it closes it and waits for its thread.

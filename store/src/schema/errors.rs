@@ -10,7 +10,7 @@ use super::red::cohort_key;
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let mut fields = cohort_key();
     fields.extend([
-        // 16 hex digits over source, type and normalised message
+        // 16 hex digits over type and normalised message, whichever way it was reported
         text("fingerprint"),
         // exception, log, status
         text("source"),

@@ -194,16 +194,16 @@ impl Tables {
         committed.transaction(collector).await.map_err(|source| ReadError { table, source })
     }
 
-    /// Makes rows visible to all readers. Costs no I/O.
+    /// Makes rows visible to all readers, in all tables in one step. Costs no I/O.
     pub fn publish(&self, rows: HotRows) {
+        // All are held before the first changes: a flush must find the rows and the sequence they reach together.
+        let mut views: BTreeMap<TableName, _> = self.slots.iter().map(|(table, slot)| (*table, slot.write())).collect();
         for (table, batch) in rows.batches {
-            if batch.num_rows() > 0 {
-                self.slot(table).write().hot.push(rows.through, batch);
+            if let Some(view) = views.get_mut(&table).filter(|_| batch.num_rows() > 0) {
+                view.hot.push(rows.through, batch);
             }
         }
-        for slot in self.slots.values() {
-            slot.write().hot.advance(rows.through);
-        }
+        views.values_mut().for_each(|view| view.hot.advance(rows.through));
     }
 
     /// Writes all hot rows of a table in one commit. Rows published meanwhile stay hot for the next flush.

@@ -192,7 +192,8 @@ const everyType = () => ({
     texts: ["a", "b,c", ""],
     bools: [true, false],
     ints: [1, -2, 2 ** 40],
-    floats: [1.5, -0.25, 1e300],
+    // The SDK sends every whole number as an integer, also one that is too large for OTLP.
+    floats: [1.5, -0.25, 1e-300],
 });
 
 /** The span of another service that called, with the state that it passed on. */

@@ -8,8 +8,14 @@ use serde_json::{Map, Value, json};
 
 use crate::world::Row;
 
-/// Marks a value that stands in the table as text, and how to compare it: text as it is, anything else as JSON.
-const AS_TEXT: &str = "$text";
+/// Marks a value that stands in the table as text, as JSON.
+const TEXT: &str = "$text";
+/// Marks a map of the table: nothing else may be in it. In other objects, such as an event, only what was sent is compared.
+const MAP: &str = "$map";
+/// Marks bytes, as base64.
+const BYTES: &str = "$bytes";
+/// Marks an instant, which has several spellings.
+const TIME: &str = "$time";
 
 /// The row of one printed line, with every column of its table but those that no SDK sets.
 pub(crate) fn expected(line: &Value) -> Row {
@@ -53,7 +59,7 @@ fn log(row: &mut Row) {
         Value::Number(number) => Some(if number.is_f64() { "double" } else { "int" }),
         Value::String(_) => Some("string"),
         Value::Array(_) => Some("array"),
-        Value::Object(object) => Some(if object.contains_key("$bytes") { "bytes" } else { "kvlist" }),
+        Value::Object(object) => Some(if object.contains_key(BYTES) { "bytes" } else { "kvlist" }),
     };
     row.insert("body_type".to_owned(), json!(kind));
     row.insert("body".to_owned(), text(&body));
@@ -91,7 +97,7 @@ fn each(row: &mut Row, list: &str, mut change: impl FnMut(&mut Map<String, Value
 fn time(row: &mut Row, nanos: i64) {
     let shown = UnixNanos::new(nanos / 1_000 * 1_000).to_rfc3339();
     row.insert("date".to_owned(), json!(shown.split('T').next()));
-    row.insert("time".to_owned(), json!({ "$time": shown }));
+    row.insert("time".to_owned(), json!({ TIME: shown }));
 }
 
 /// Moves those that have a column there; under an older name or with another type they stay in the map too.
@@ -110,15 +116,16 @@ fn attributes(row: &mut Row, level: AttributeLevel, columns: &[AttributeColumn],
         }
     }
     row.extend(own.into_iter().map(|(column, value)| (column.to_owned(), value)));
-    row.insert(map.to_owned(), Value::Object(rest));
+    row.insert(map.to_owned(), json!({ MAP: rest }));
 }
 
 fn texts(attributes: &Value) -> Value {
-    attributes.as_object().unwrap().iter().map(|(key, value)| (key.clone(), text(value))).collect::<Map<_, _>>().into()
+    let texts: Map<_, _> = attributes.as_object().unwrap().iter().map(|(key, value)| (key.clone(), text(value))).collect();
+    json!({ MAP: texts })
 }
 
 fn text(value: &Value) -> Value {
-    if value.is_null() || value.is_string() { value.clone() } else { json!({ AS_TEXT: value }) }
+    if value.is_null() || value.is_string() { value.clone() } else { json!({ TEXT: value }) }
 }
 
 /// Whole numbers that JavaScript prints as text.
@@ -147,20 +154,39 @@ pub(crate) fn assert_same(table: &str, sent: Vec<Row>, mut stored: Vec<Row>) {
 /// Whether a stored value is what was sent. Protobuf does not tell a default from nothing, so neither does this.
 fn same(sent: &Value, stored: &Value) -> bool {
     match (sent, stored) {
-        (Value::Number(sent), Value::Number(stored)) => sent.as_i64().zip(stored.as_i64()).map_or(sent.as_f64() == stored.as_f64(), |(a, b)| a == b),
-        (Value::Object(wrapped), Value::String(stored)) if wrapped.contains_key(AS_TEXT) => {
-            serde_json::from_str::<Value>(stored).is_ok_and(|stored| same(&wrapped[AS_TEXT], &stored))
-        }
-        (Value::Object(bytes), Value::String(stored)) if bytes.contains_key("$bytes") => bytes["$bytes"] == json!(stored),
-        (Value::Object(time), Value::String(stored)) if time.contains_key("$time") => {
-            let instant = |text: &str| UnixNanos::parse_rfc3339(text).ok();
-            instant(stored).is_some() && instant(stored) == time["$time"].as_str().and_then(instant)
-        }
-        (Value::Object(sent), Value::Object(stored)) => {
-            sent.len() == stored.len() && sent.iter().all(|(key, value)| stored.get(key).is_some_and(|stored| same(value, stored)))
-        }
-        (Value::Array(sent), Value::Array(stored)) => sent.len() == stored.len() && sent.iter().zip(stored).all(|(a, b)| same(a, b)),
-        (sent, stored) => sent == stored || (is_default(sent) && is_default(stored)),
+        (Value::Number(a), Value::Number(b)) => a.as_i64().zip(b.as_i64()).map_or(a.as_f64() == b.as_f64(), |(a, b)| a == b),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(object), _) => match object.iter().next() {
+            Some((mark, value)) if mark.starts_with('$') => same_marked(mark, value, stored),
+            _ => stored.as_object().is_some_and(|stored| object.iter().all(|(key, value)| same(value, stored.get(key).unwrap_or(&Value::Null)))),
+        },
+        _ => sent == stored || (is_default(sent) && is_default(stored)),
+    }
+}
+
+fn same_marked(mark: &str, sent: &Value, stored: &Value) -> bool {
+    if mark == MAP {
+        let (sent, empty) = (sent.as_object().unwrap(), Map::new());
+        let stored = stored.as_object().unwrap_or(&empty);
+        return sent.len() == stored.len() && sent.iter().all(|(key, value)| stored.get(key).is_some_and(|stored| same(value, stored)));
+    }
+    let Some(text) = stored.as_str() else { return false };
+    match mark {
+        TEXT => serde_json::from_str::<Value>(text).is_ok_and(|stored| same_json(sent, &stored)),
+        BYTES => sent == stored,
+        TIME => UnixNanos::parse_rfc3339(text).ok() == UnixNanos::parse_rfc3339(sent.as_str().unwrap()).ok(),
+        other => unreachable!("{other} marks nothing"),
+    }
+}
+
+/// As [`same`], but nothing may be missing or more.
+fn same_json(sent: &Value, stored: &Value) -> bool {
+    match (sent, stored) {
+        (Value::Object(bytes), Value::String(_)) if bytes.contains_key(BYTES) => bytes[BYTES] == *stored,
+        (Value::Object(a), Value::Object(b)) => a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same_json(a, b))),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_json(a, b)),
+        (Value::Number(_), Value::Number(_)) => same(sent, stored),
+        _ => sent == stored,
     }
 }
 

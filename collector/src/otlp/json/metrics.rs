@@ -141,10 +141,7 @@ fn summary_point(object: &Object<'_, '_>) -> Result<SummaryDataPoint, ShapeError
 }
 
 fn quantile(object: &Object<'_, '_>) -> Result<ValueAtQuantile, ShapeError> {
-    Ok(ValueAtQuantile {
-        quantile: object.double("quantile")?.unwrap_or_default(),
-        value: object.double("value")?.unwrap_or_default(),
-    })
+    Ok(ValueAtQuantile { quantile: object.double("quantile")?.unwrap_or_default(), value: object.double("value")?.unwrap_or_default() })
 }
 
 fn exemplar(object: &Object<'_, '_>) -> Result<Exemplar, ShapeError> {

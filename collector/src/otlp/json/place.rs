@@ -115,21 +115,13 @@ impl<'v, 'p> Object<'v, 'p> {
     }
 
     /// A nested object, `None` when it is missing.
-    pub(super) fn child<T>(
-        &self,
-        key: &str,
-        read: impl Fn(&Object<'v, '_>) -> Result<T, ShapeError>,
-    ) -> Result<Option<T>, ShapeError> {
+    pub(super) fn child<T>(&self, key: &str, read: impl Fn(&Object<'v, '_>) -> Result<T, ShapeError>) -> Result<Option<T>, ShapeError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         read(&Object::open(value, &Place::Key(self.place, key))?).map(Some)
     }
 
     /// A list of objects.
-    pub(super) fn list<T>(
-        &self,
-        key: &str,
-        read: impl Fn(&Object<'v, '_>) -> Result<T, ShapeError>,
-    ) -> Result<Vec<T>, ShapeError> {
+    pub(super) fn list<T>(&self, key: &str, read: impl Fn(&Object<'v, '_>) -> Result<T, ShapeError>) -> Result<Vec<T>, ShapeError> {
         self.items(key, |value, place| read(&Object::open(value, place)?))
     }
 

@@ -70,7 +70,10 @@ fn a_wrong_type_is_refused_by_its_path() {
         (r#"{"startTimeUnixNano":"soon"}"#, "spans[0].startTimeUnixNano must be a whole number"),
         (r#"{"flags":4294967296}"#, "spans[0].flags must be a whole number"),
         (r#"{"attributes":{}}"#, "spans[0].attributes must be a list"),
-        (r#"{"attributes":[{"key":"a","value":{"arrayValue":{"values":[{"boolValue":1}]}}}]}"#, "attributes[0].value.arrayValue.values[0].boolValue must be true or false"),
+        (
+            r#"{"attributes":[{"key":"a","value":{"arrayValue":{"values":[{"boolValue":1}]}}}]}"#,
+            "attributes[0].value.arrayValue.values[0].boolValue must be true or false",
+        ),
         (r#"{"kind":"SIDEWAYS"}"#, "spans[0].kind must be the number"),
         ("7", "scopeSpans[0].spans[0] must be an object"),
     ] {

@@ -16,11 +16,7 @@ pub(super) fn resource_spans(object: &Object<'_, '_>) -> Result<ResourceSpans, S
 }
 
 fn scope_spans(object: &Object<'_, '_>) -> Result<ScopeSpans, ShapeError> {
-    Ok(ScopeSpans {
-        scope: object.child("scope", scope)?,
-        spans: object.list("spans", span)?,
-        schema_url: object.text("schemaUrl")?,
-    })
+    Ok(ScopeSpans { scope: object.child("scope", scope)?, spans: object.list("spans", span)?, schema_url: object.text("schemaUrl")? })
 }
 
 fn span(object: &Object<'_, '_>) -> Result<Span, ShapeError> {
@@ -65,8 +61,5 @@ fn link(object: &Object<'_, '_>) -> Result<Link, ShapeError> {
 }
 
 fn status(object: &Object<'_, '_>) -> Result<Status, ShapeError> {
-    Ok(Status {
-        message: object.text("message")?,
-        code: object.choice("code", |name| StatusCode::from_str_name(name).map(i32::from))?,
-    })
+    Ok(Status { message: object.text("message")?, code: object.choice("code", |name| StatusCode::from_str_name(name).map(i32::from))? })
 }

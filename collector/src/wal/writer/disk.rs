@@ -59,8 +59,7 @@ impl SegmentWriter {
     pub(super) fn begin(limits: LogLimits, recovered: Recovered, syncer: Syncer, backlog: Arc<AtomicU64>) -> io::Result<Self> {
         let (file, active) = segment::create(&limits.dir, recovered.next)?;
         let ended = recovered.segments.into_iter().filter(|segment| segment.path != active.path).collect();
-        let writer =
-            Self { limits, syncer, ended, next: active.first, active, file, broken: None, backlog, buffer: Vec::new() };
+        let writer = Self { limits, syncer, ended, next: active.first, active, file, broken: None, backlog, buffer: Vec::new() };
         writer.count();
         Ok(writer)
     }

@@ -1,7 +1,7 @@
 //! The log's thread: group commit.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 
 use haldane_store::UnixNanos;
 
@@ -26,7 +26,7 @@ pub(super) fn run<T>(mut disk: SegmentWriter, commands: &Receiver<Command<T>>, m
                 }
                 Command::Release { through } => released = Some(through),
             }
-            next = if bytes < GROUP_BYTES_MAX { more(commands) } else { None };
+            next = if bytes < GROUP_BYTES_MAX { commands.try_recv().ok() } else { None };
         }
         if !group.is_empty() {
             commit(&mut disk, std::mem::take(&mut group), &mut deliver);
@@ -36,13 +36,6 @@ pub(super) fn run<T>(mut disk: SegmentWriter, commands: &Receiver<Command<T>>, m
         }
     }
     disk.into_segments()
-}
-
-fn more<T>(commands: &Receiver<Command<T>>) -> Option<Command<T>> {
-    match commands.try_recv() {
-        Ok(command) => Some(command),
-        Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-    }
 }
 
 /// Makes a group durable, hands it on in order, and answers it.

@@ -53,7 +53,8 @@ async fn two_versions(world: &World, program: &Program, error_type: &str) {
     };
     for (version, sent) in [("1.0.0", run("1.0.0", "50", "none")), ("1.1.0", run("1.1.0", "4", "gzip"))] {
         for (table, least) in RECORDS_MIN {
-            let sent: Vec<Row> = sent.iter().filter(|line| line["signal"] == json!(table.trim_end_matches('s'))).map(row::expected).collect();
+            let sent: Vec<Row> =
+                sent.iter().filter(|line| line["signal"] == json!(table.trim_end_matches('s'))).map(row::expected).collect();
             assert!(sent.len() >= least, "{version} sent {} {table}", sent.len());
             let stored = rows_of(world, table, version, sent.len()).await;
             row::assert_same(table, sent, stored);

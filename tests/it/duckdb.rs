@@ -11,7 +11,8 @@ const TABLES: [&str; 5] = ["spans", "logs", "metrics", "red", "errors"];
 async fn duckdb_counts_the_same_rows_as_sql() {
     let world = World::start().await;
     for version in ["1.0.0", "1.1.0"] {
-        let program = python().arg(repository("tests/clients/python/send.py")).args(["--protocol=grpc", "--service=orders", "--environment=test"]);
+        let program =
+            python().arg(repository("tests/clients/python/send.py")).args(["--protocol=grpc", "--service=orders", "--environment=test"]);
         program.arg(format!("--endpoint={}", world.grpc)).args(["--version", version, "--requests=100", "--failures=10"]).run();
     }
     // Roll-ups are published with the rows that they sum up, so that all five tables are whole once the last row of these is there.

@@ -181,7 +181,11 @@ async fn answer(sent: reqwest::Result<reqwest::Response>) -> Result<Value, Strin
     let response = sent.map_err(|error| format!("{error:?}"))?;
     let (url, status) = (response.url().clone(), response.status());
     let text = response.text().await.map_err(|error| format!("{error:?}"))?;
-    if status.is_success() { Ok(serde_json::from_str(&text).unwrap_or(Value::String(text))) } else { Err(format!("{url} answered {status}: {text}")) }
+    if status.is_success() {
+        Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    } else {
+        Err(format!("{url} answered {status}: {text}"))
+    }
 }
 
 /// Reads what the server says until it has named its doors; the rest is passed on, so that it shows when a test fails.

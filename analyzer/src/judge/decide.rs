@@ -8,7 +8,7 @@ use crate::stats::likelihood::ln_sum_exp;
 
 use super::evidence::{Evidence, Pairing};
 use super::judgement::{
-    CohortTotals, Comparison, Culprit, CulpritKind, Decision, Doubt, Finding, Judgement, NonEmpty, Proof, Regression,
+    CohortTotals, Comparison, Culprit, CulpritKind, Decision, Doubt, Finding, Judgement, NamedError, NonEmpty, Proof, Regression,
 };
 use super::table::{Part, Table};
 
@@ -68,12 +68,19 @@ fn reason(comparison: &Comparison, culprits: &[Culprit]) -> String {
 /// The culprits of comparisons that regressed, those of the worst one first.
 fn guilty(culprits: Vec<Culprit>, comparisons: &[Comparison], worst: usize) -> Vec<Culprit> {
     let regressed = |name: &str| comparisons.iter().any(|one| one.name == name && one.finding == Finding::Regressed);
+    // An operation that fails by a guilty error is where the harm is, before its own rate has shown it.
+    let blamed: Vec<NamedError> = culprits
+        .iter()
+        .filter(|culprit| culprit.kind == CulpritKind::Error && regressed(&culprit.comparison))
+        .filter_map(|culprit| culprit.error.clone())
+        .collect();
+    let fails_by_one = |culprit: &Culprit| culprit.error.as_ref().is_some_and(|error| blamed.contains(error));
     let mut kept: Vec<Culprit> = Vec::new();
     let (first, others): (Vec<_>, Vec<_>) = culprits.into_iter().partition(|culprit| culprit.comparison == comparisons[worst].name);
     for culprit in first.into_iter().chain(others) {
         // An operation or instance that is slower shows at several quantiles: once is enough.
         let known = kept.iter().any(|one| one.kind == culprit.kind && one.name == culprit.name);
-        if !known && regressed(&culprit.comparison) && kept.len() < CULPRITS_MAX {
+        if !known && (regressed(&culprit.comparison) || fails_by_one(&culprit)) && kept.len() < CULPRITS_MAX {
             kept.push(culprit);
         }
     }

@@ -183,8 +183,9 @@ fn seed_of(rollout: &Rollout) -> u64 {
 
 /// What the canary is compared with.
 ///
-/// A canary that was asked for has its baseline beside it. Otherwise, when the baseline serves in less than a fifth of the
-/// canary's windows, what it did before the rollout is all there is.
+/// When the baseline serves in less than a fifth of the canary's windows, what it did before the rollout is all there is. A
+/// rolling or blue-green rollout is expected to be like that; of a canary it is believed only after some windows, and of one that
+/// was asked for only while the two never served together.
 fn pairing(rollout: &Rollout, evidence: &Evidence) -> Pairing {
     let windows = |role: Role| -> std::collections::BTreeSet<UnixNanos> {
         let serving = evidence.cells.iter().filter(|cell| cell.cohort == role && cell.requests > 0);
@@ -192,12 +193,12 @@ fn pairing(rollout: &Rollout, evidence: &Evidence) -> Pairing {
     };
     let (baseline, canary) = (windows(Role::Baseline), windows(Role::Canary));
     let together = baseline.intersection(&canary).count();
-    let patience = match (rollout.strategy, rollout.origin) {
-        (Strategy::Canary, Origin::Requested) => return Pairing::Concurrent,
-        (Strategy::Canary, Origin::Detected) => 6,
-        (Strategy::BlueGreen | Strategy::Rolling, Origin::Requested | Origin::Detected) => 0,
+    let alone = match (rollout.strategy, rollout.origin) {
+        (Strategy::Canary, Origin::Requested) => canary.len() > 2 && together == 0,
+        (Strategy::Canary, Origin::Detected) => canary.len() > 6 && together * 5 < canary.len(),
+        (Strategy::BlueGreen | Strategy::Rolling, Origin::Requested | Origin::Detected) => together * 5 < canary.len(),
     };
-    if canary.len() > patience && together * 5 < canary.len() { Pairing::Preceding } else { Pairing::Concurrent }
+    if alone { Pairing::Preceding } else { Pairing::Concurrent }
 }
 
 /// How the rollout ends with this verdict, if it does.

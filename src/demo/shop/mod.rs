@@ -22,7 +22,7 @@ pub(crate) use catalog::{CHARGE, Mix, Operation, Service, WEBHOOK};
 pub(crate) use chance::Chance;
 pub(crate) use fleet::Hosts;
 pub(crate) use instance::{InstanceError, Signals, Wire};
-pub(crate) use release::{Defect, Failure, POOL_EXHAUSTED, Release, UNKNOWN_STATE, WEBHOOK_SECRET_MISSING};
+pub(crate) use release::{Defect, Failure, Release, UNKNOWN_STATE, WEBHOOK_SECRET_MISSING};
 pub(crate) use tally::{Counted, Tally};
 
 use fleet::{Fleet, Fleets, Placement};

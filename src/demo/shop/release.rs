@@ -104,7 +104,7 @@ pub(crate) const UNKNOWN_STATE: Failure = Failure {
 };
 
 /// What [`Defect::ConnectionLeak`] fails with.
-pub(crate) const POOL_EXHAUSTED: Failure = Failure {
+const POOL_EXHAUSTED: Failure = Failure {
     error_type: "ConnectionPoolExhausted",
     message: "no connection became free within 2000 ms, 20 of 20 in use",
     frame: "shop.payment.store.Pool.acquire(Pool.java:94)",

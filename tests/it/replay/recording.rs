@@ -234,7 +234,8 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn new(batch: &RecordBatch, numbers: &[&str], texts: &[&str], words: &'a mut Words) -> Self {
-        let column = |name: &str, kind: &DataType| cast(batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}")), kind).unwrap();
+        let column =
+            |name: &str, kind: &DataType| cast(batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}")), kind).unwrap();
         let numbers = ["trace_id", "span_id"].iter().chain(numbers).map(|name| column(name, &DataType::Int64)).collect();
         let texts = ["fault_id", "phase", "service", "instance"].iter().chain(texts).map(|name| column(name, &DataType::Utf8)).collect();
         Self { at: 0..batch.num_rows(), numbers, texts, words }

@@ -34,4 +34,4 @@ fmt: need-rust ## Formats the code.
 	$(CARGO) fmt --all
 
 bench: need-rust ## Runs the benches; by hand, the results go into the notes.
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --profile dev --bench judge

@@ -139,7 +139,8 @@ impl App {
         let judge = Engine::new(&tables, QueryLimits { rows_max: usize::MAX, ..QueryLimits::default() })?;
         let rollouts = Rollouts::new(ledger.clone(), judge.clone(), clock.clone());
         let scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone());
-        let collector = Collector::open(config.collector_settings(), tables, clock).await.map_err(|cause| BuildError::Collector(Box::new(cause)))?;
+        let collector =
+            Collector::open(config.collector_settings(), tables, clock).await.map_err(|cause| BuildError::Collector(Box::new(cause)))?;
         let ready = watch::Sender::new(Readiness::NotReady { because: "starting".to_owned() });
         let api = Api { rollouts, engine: people, ready: ready.subscribe() };
         let grace = Duration::from_secs(config.shutdown_seconds);

@@ -98,7 +98,8 @@ impl Config {
             .merge(Toml::file(file.unwrap_or(Path::new(DEFAULT_FILE))))
             .merge(Env::prefixed("HALDANE_").ignore(&["url", "log"]).split("__"))
             .merge(Serialized::defaults(flags));
-        let config: Self = figment.extract().map_err(|errors| ConfigError { mistakes: errors.into_iter().map(|e| e.to_string()).collect() })?;
+        let config: Self =
+            figment.extract().map_err(|errors| ConfigError { mistakes: errors.into_iter().map(|e| e.to_string()).collect() })?;
         config.check()?;
         Ok(config)
     }

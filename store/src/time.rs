@@ -78,8 +78,7 @@ impl UnixNanos {
     /// # Errors
     /// When the text is not a date and time with an offset, or lies outside the range.
     pub fn parse_rfc3339(text: &str) -> Result<Self, TimeError> {
-        let parsed = chrono::DateTime::parse_from_rfc3339(text)
-            .map_err(|source| TimeError::Format { text: text.to_owned(), source })?;
+        let parsed = chrono::DateTime::parse_from_rfc3339(text).map_err(|source| TimeError::Format { text: text.to_owned(), source })?;
         parsed.timestamp_nanos_opt().map(Self).ok_or_else(|| TimeError::Range { text: text.to_owned() })
     }
 }

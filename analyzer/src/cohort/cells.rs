@@ -109,7 +109,8 @@ impl CellRows {
     pub(super) fn add_errors(&mut self, role: Role, batches: &[RecordBatch]) -> Result<(), GatherError> {
         for batch in batches {
             let columns = Columns { table: "errors", batch };
-            let (times, operations, instances) = (columns.times("time")?, columns.texts("operation")?, columns.texts("service_instance_id")?);
+            let (times, operations, instances) =
+                (columns.times("time")?, columns.texts("operation")?, columns.texts("service_instance_id")?);
             let (fingerprints, sources) = (columns.texts("fingerprint")?, columns.texts("source")?);
             let (kinds, messages) = (columns.texts("error_type")?, columns.texts("message")?);
             let (counts, traces) = (columns.longs("count")?, columns.texts("trace_id")?);

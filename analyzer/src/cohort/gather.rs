@@ -57,9 +57,7 @@ impl Classified for GatherError {
 pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<Evidence, GatherError> {
     let from = question.started_at.minus(question.history);
     let mut rows = CellRows::default();
-    for (role, selector, since) in
-        [(Role::Baseline, question.baseline, from), (Role::Canary, question.canary, question.started_at)]
-    {
+    for (role, selector, since) in [(Role::Baseline, question.baseline, from), (Role::Canary, question.canary, question.started_at)] {
         let range = format!("time >= {} AND time < {}", instant(since), instant(question.until));
         let chosen = where_clause(question.service, question.environment, selector);
         let sql = match source_of(selector) {

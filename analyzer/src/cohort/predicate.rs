@@ -1,6 +1,8 @@
 //! A selector as an SQL condition.
 
-use haldane_store::schema::{AttributeLevel, RESOURCE_COLUMNS, SPAN_AND_LOG_COLUMNS, AttributeType, COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES, find_attribute};
+use haldane_store::schema::{
+    AttributeLevel, AttributeType, COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES, RESOURCE_COLUMNS, SPAN_AND_LOG_COLUMNS, find_attribute,
+};
 use haldane_store::{Environment, ServiceName};
 
 use super::selector::Selector;
@@ -32,7 +34,8 @@ const ROLLUP_COLUMNS: &[(&str, &str)] = &[
 
 pub(super) fn source_of(selector: &Selector) -> Source {
     let carried = |key: &String| {
-        ROLLUP_COLUMNS.iter().any(|(name, _)| name == key) || [COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES].iter().any(|keys| keys.contains(&key.as_str()))
+        ROLLUP_COLUMNS.iter().any(|(name, _)| name == key)
+            || [COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES].iter().any(|keys| keys.contains(&key.as_str()))
     };
     if selector.matchers().keys().all(carried) { Source::Rollups } else { Source::Spans }
 }
@@ -65,10 +68,7 @@ fn span_condition(key: &str, value: &str) -> String {
             AttributeType::Integer => format!("CAST({} AS VARCHAR) = {value}", columns[at].column),
         })
     };
-    let mut ways = vec![
-        format!("resource_attributes[{}] = {value}", literal(key)),
-        format!("attributes[{}] = {value}", literal(key)),
-    ];
+    let mut ways = vec![format!("resource_attributes[{}] = {value}", literal(key)), format!("attributes[{}] = {value}", literal(key))];
     ways.extend(in_column(AttributeLevel::Resource, RESOURCE_COLUMNS));
     ways.extend(in_column(AttributeLevel::Record, SPAN_AND_LOG_COLUMNS));
     format!("({})", ways.join(" OR "))

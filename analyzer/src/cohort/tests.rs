@@ -29,7 +29,8 @@ fn at(second: i64) -> String {
 
 /// A request of 2^20 ns, the middle of no bucket, in both tables.
 fn request(second: i64, version: &str, failed: bool) -> (Value, Value) {
-    let place = json!({"service_name": "payment", "deployment_environment_name": "shop", "service_version": version, "service_instance_id": "i1"});
+    let place =
+        json!({"service_name": "payment", "deployment_environment_name": "shop", "service_version": version, "service_instance_id": "i1"});
     let with = |more: Value| {
         let mut row = place.as_object().unwrap().clone();
         row.extend(more.as_object().unwrap().clone());
@@ -38,9 +39,11 @@ fn request(second: i64, version: &str, failed: bool) -> (Value, Value) {
     let status = if failed { "ERROR" } else { "UNSET" };
     let span = with(json!({"time": at(second), "name": "pay", "kind": "SERVER", "http_route": "/pay", "http_request_method": "POST",
         "status_code": status, "duration_ns": 1_048_576, "trace_id": "t1", "resource_attributes": {"tenant": "a"}}));
-    let red = with(json!({"time": at(second - second % 10), "span_kind": "SERVER", "operation": "POST /pay", "requests": 1, "errors": i64::from(failed),
+    let red = with(
+        json!({"time": at(second - second % 10), "span_kind": "SERVER", "operation": "POST /pay", "requests": 1, "errors": i64::from(failed),
         "duration_scale": 6, "duration_zero_count": 0, "duration_offset": 1279, "duration_counts": [1],
-        "error_trace_id": if failed { json!("t1") } else { json!(null) }, "slow_trace_id": "t1"}));
+        "error_trace_id": if failed { json!("t1") } else { json!(null) }, "slow_trace_id": "t1"}),
+    );
     (span, red)
 }
 
@@ -59,7 +62,8 @@ fn question<'a>(service: &'a ServiceName, environment: &'a Environment, cohorts:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_and_rollups_give_the_same_evidence() {
-    let requests = [(101, "1", false), (102, "1", true), (105, "2", false), (118, "2", true), (60, "1", false), (10, "1", false), (99, "2", false)];
+    let requests =
+        [(101, "1", false), (102, "1", true), (105, "2", false), (118, "2", true), (60, "1", false), (10, "1", false), (99, "2", false)];
     let (spans, red): (Vec<_>, Vec<_>) = requests.iter().map(|(second, version, failed)| request(*second, version, *failed)).unzip();
     let (_dir, engine) = engine_over(vec![(TableName::Spans, spans), (TableName::Red, red)]).await;
     let (service, environment) = (ServiceName::parse("payment").unwrap(), Environment::parse("shop").unwrap());
@@ -70,16 +74,17 @@ async fn spans_and_rollups_give_the_same_evidence() {
     let slow = gather(&engine, &question(&service, &environment, &spans)).await.unwrap();
     assert_eq!(fast, slow);
     let seen: Vec<_> = fast.cells.iter().map(|cell| (cell.at.as_seconds() - 1_000_000, cell.cohort, cell.requests, cell.errors)).collect();
-    let expected =
-        [(60, Role::Baseline, 1, 0), (100, Role::Baseline, 2, 1), (100, Role::Canary, 1, 0), (110, Role::Canary, 1, 1)];
+    let expected = [(60, Role::Baseline, 1, 0), (100, Role::Baseline, 2, 1), (100, Role::Canary, 1, 0), (110, Role::Canary, 1, 1)];
     assert_eq!(seen, expected, "history of the baseline only, whole windows, both cohorts");
     assert_eq!(fast.cells[1].error_trace.as_deref(), Some("t1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_add_up_and_the_first_sight_is_a_window() {
-    let error = |second: i64| json!({"time": at(second), "service_name": "payment", "service_version": "2", "operation": "POST /pay",
-        "fingerprint": "f", "source": "exception", "error_type": "Boom", "message": "m", "count": 2, "trace_id": "t9"});
+    let error = |second: i64| {
+        json!({"time": at(second), "service_name": "payment", "service_version": "2", "operation": "POST /pay",
+        "fingerprint": "f", "source": "exception", "error_type": "Boom", "message": "m", "count": 2, "trace_id": "t9"})
+    };
     let (_, red) = request(118, "2", true);
     let (_dir, engine) = engine_over(vec![(TableName::Errors, vec![error(110), error(110)]), (TableName::Red, vec![red])]).await;
     let (service, environment) = (ServiceName::parse("payment").unwrap(), Environment::unnamed());
@@ -95,7 +100,8 @@ async fn errors_add_up_and_the_first_sight_is_a_window() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sql_that_writes_is_refused_and_rows_are_bounded() {
     let (_dir, engine) = engine_over(vec![]).await;
-    for sql in ["DROP TABLE spans", "INSERT INTO red SELECT * FROM red", "CREATE TABLE x AS SELECT 1", "COPY red TO '/tmp/x'", "SET a = 1"] {
+    for sql in ["DROP TABLE spans", "INSERT INTO red SELECT * FROM red", "CREATE TABLE x AS SELECT 1", "COPY red TO '/tmp/x'", "SET a = 1"]
+    {
         assert!(matches!(engine.sql(sql).await, Err(QueryError::Refused { .. })), "{sql}");
     }
     assert!(matches!(engine.sql("SELECT nothing FROM spans").await, Err(QueryError::Refused { .. })));

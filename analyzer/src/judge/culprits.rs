@@ -59,12 +59,7 @@ pub(super) fn of_errors(
 }
 
 /// The operations whose latency grew.
-pub(super) fn of_latency(
-    table: &Table<'_>,
-    policy: &Policy,
-    quantile: &QuantileAnswer,
-    durations: &[OperationDurations],
-) -> Vec<Culprit> {
+pub(super) fn of_latency(table: &Table<'_>, policy: &Policy, quantile: &QuantileAnswer, durations: &[OperationDurations]) -> Vec<Culprit> {
     let (q, comparison) = (quantile.q, &quantile.comparison);
     let mut culprits: Vec<Culprit> = suspects(&quantile.answer, policy.alpha())
         .into_iter()
@@ -90,9 +85,7 @@ pub(super) fn of_latency(
     let mut thresholds: Vec<Option<&Threshold>> = vec![None; table.operations.len()];
     quantile.thresholds.iter().for_each(|threshold| thresholds[threshold.operation] = Some(threshold));
     let count = |operation: usize, row: &Row<'_>| match thresholds[operation] {
-        Some(Threshold { bucket, margin, scale, .. }) => {
-            (row.timed, durations::above(&row.cell.durations, bucket + margin, *scale))
-        }
+        Some(Threshold { bucket, margin, scale, .. }) => (row.timed, durations::above(&row.cell.durations, bucket + margin, *scale)),
         None => (0.0, 0.0),
     };
     let trace = |row: &Row<'_>| row.cell.slow_trace.clone();
@@ -144,12 +137,7 @@ fn instance(table: &Table<'_>, policy: &Policy, comparison: &Comparison, (count,
         return None;
     }
     let (all, events) = arms.values().fold((0.0, 0.0), |sum, arm| (sum.0 + arm.0, sum.1 + arm.1));
-    let pair = PairCounts {
-        canary_requests: arm.0,
-        canary_events: arm.1,
-        baseline_requests: all - arm.0,
-        baseline_events: events - arm.1,
-    };
+    let pair = PairCounts { canary_requests: arm.0, canary_events: arm.1, baseline_requests: all - arm.0, baseline_events: events - arm.1 };
     let phi = comparison.noise.map_or(1.0, |noise| noise.phi);
     // Against the canary's other instances, each of which might have been the worst.
     let ln_e = ln_evidence(&RatioLikelihood::new([&pair], 2.0_f64.ln()), Noise { phi, tau: 0.2 }, Side::Above);

@@ -59,9 +59,7 @@ fn rollback(comparisons: &[Comparison], worst: usize, culprits: &[Culprit]) -> D
 
 /// The sentence of the operation that has most of the excess says more than that of the service.
 fn reason(comparison: &Comparison, culprits: &[Culprit]) -> String {
-    let main = |culprit: &&Culprit| {
-        culprit.comparison == comparison.name && culprit.kind == CulpritKind::Operation && culprit.share >= 0.5
-    };
+    let main = |culprit: &&Culprit| culprit.comparison == comparison.name && culprit.kind == CulpritKind::Operation && culprit.share >= 0.5;
     culprits.iter().find(main).map_or_else(|| comparison.reason.clone(), |culprit| culprit.reason.clone())
 }
 

@@ -43,7 +43,8 @@ pub(super) fn compare_errors(table: &Table<'_>, policy: &Policy) -> (Comparison,
 /// The absolute margin as a ratio needs the baseline's rate. It is estimated from all of the baseline; an error in it moves
 /// the null between margins, but never below the relative one, so that equal versions keep their guarantee.
 fn nulls(counts: &Counts, margin: Margin) -> Vec<f64> {
-    let (requests, events) = counts.strata.iter().fold((1.0, 0.5), |(n, y), stratum| (n + stratum.known.expected, y + stratum.known.events));
+    let (requests, events) =
+        counts.strata.iter().fold((1.0, 0.5), |(n, y), stratum| (n + stratum.known.expected, y + stratum.known.events));
     let overall: f64 = events / requests;
     counts
         .strata

@@ -92,12 +92,7 @@ pub(super) fn compare_latency(table: &Table<'_>, policy: &Policy) -> (Vec<Operat
 }
 
 /// Counts an operation's requests above each threshold, and merges its durations, in one pass: reading histograms is what costs.
-fn count(
-    table: &Table<'_>,
-    operation: usize,
-    scale: i32,
-    thresholds: &[Option<Threshold>],
-) -> (OperationDurations, Vec<Option<Stratum>>) {
+fn count(table: &Table<'_>, operation: usize, scale: i32, thresholds: &[Option<Threshold>]) -> (OperationDurations, Vec<Option<Stratum>>) {
     let mut known = OperationDurations { operation, scale, baseline: Durations::new(scale), canary: Durations::new(scale) };
     let mut strata: Vec<Option<(&Threshold, StratumBuilder)>> =
         thresholds.iter().map(|threshold| threshold.as_ref().map(|threshold| (threshold, StratumBuilder::new(table, operation)))).collect();
@@ -290,7 +285,13 @@ pub(super) fn shift_interval(
     let high = first(&|shift| equality(&at(shift), noise).is_gt());
     let middle = first(&|shift| at(shift).peak().is_none_or(|peak| peak <= 0.0));
     let estimate = factor(middle as f64 - 0.5).clamp(factor(low as f64), factor(high as f64));
-    Some(Effect { measure: EffectMeasure::Quantile, estimate, low: factor(low as f64), high: factor(high as f64), level: crate::stats::effect::LEVEL })
+    Some(Effect {
+        measure: EffectMeasure::Quantile,
+        estimate,
+        low: factor(low as f64),
+        high: factor(high as f64),
+        level: crate::stats::effect::LEVEL,
+    })
 }
 
 /// Shifts are looked for up to this many buckets: a factor of 2^16 at scale 6.

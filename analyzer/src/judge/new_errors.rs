@@ -86,7 +86,9 @@ pub(super) fn compare_new_errors<'a>(table: &Table<'_>, policy: &Policy, evidenc
     let has_data = exposure.canary > 0.0 && exposure.during + exposure.before > 0.0;
     let settled = finding(policy, ln_e + policy.weight(kind).ln(), if ln_e < 1.0 { f64::INFINITY } else { 0.0 });
     let worst = errors.iter().filter(|error| error.ln_e > 0.0).max_by(|a, b| a.ln_e.total_cmp(&b.ln_e));
-    let sum = |count: fn(&DistinctError<'_>) -> u64| errors.iter().filter(|error| error.ln_e > 0.0).fold(0, |sum: u64, error| sum.saturating_add(count(error)));
+    let sum = |count: fn(&DistinctError<'_>) -> u64| {
+        errors.iter().filter(|error| error.ln_e > 0.0).fold(0, |sum: u64, error| sum.saturating_add(count(error)))
+    };
     let comparison = Comparison {
         kind,
         name: kind.name().into(),

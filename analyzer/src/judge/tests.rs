@@ -2,5 +2,4 @@ mod world;
 
 mod alarms;
 mod broken;
-mod cost;
 mod scenarios;

@@ -101,10 +101,8 @@ impl Engine {
     /// When DataFusion cannot be set up.
     pub fn new(tables: &Tables, limits: QueryLimits) -> Result<Self, QueryError> {
         let failed = |source: DataFusionError| QueryError::Failed { source: Box::new(source) };
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes_max)))
-            .build_arc()
-            .map_err(failed)?;
+        let runtime =
+            RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes_max))).build_arc().map_err(failed)?;
         let config = SessionConfig::new()
             .with_information_schema(true)
             .set_bool("datafusion.execution.parquet.schema_force_view_types", false)

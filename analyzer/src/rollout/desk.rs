@@ -186,8 +186,7 @@ impl Rollouts {
     /// When there is none of that id, or it has ended.
     pub async fn cancel(&self, id: &RolloutId, reason: &str) -> Result<Rollout, CancelError> {
         let rollout = self.get(id).await?;
-        let ending =
-            Ending { state: RolloutState::Cancelled.as_str().to_owned(), reason: reason.to_owned(), at: self.clock.now() };
+        let ending = Ending { state: RolloutState::Cancelled.as_str().to_owned(), reason: reason.to_owned(), at: self.clock.now() };
         if !self.ledger.end_rollout(id.as_str(), &ending).await? {
             return Err(CancelError::Ended { id: id.clone(), state: rollout.state.as_str() });
         }
@@ -245,7 +244,8 @@ impl Rollouts {
 
     /// Writes a verdict down, ends the rollout if it is the last one, then tells those who wait.
     pub(super) async fn record(&self, id: &RolloutId, verdict: Verdict, ending: Option<&Ending>) -> Result<(), LedgerError> {
-        let document = serde_json::to_string(&verdict).map_err(|cause| LedgerError::Broken { what: "verdict", detail: cause.to_string() })?;
+        let document =
+            serde_json::to_string(&verdict).map_err(|cause| LedgerError::Broken { what: "verdict", detail: cause.to_string() })?;
         let row = VerdictRow {
             rollout_id: id.as_str().to_owned(),
             sequence: verdict.sequence,
@@ -288,9 +288,5 @@ fn read_verdict(row: &VerdictRow) -> Result<Verdict, LedgerError> {
 }
 
 fn conflict(running: &Rollout) -> StartError {
-    StartError::Conflict {
-        service: running.service.to_string(),
-        environment: running.environment.to_string(),
-        running: running.id.clone(),
-    }
+    StartError::Conflict { service: running.service.to_string(), environment: running.environment.to_string(), running: running.id.clone() }
 }

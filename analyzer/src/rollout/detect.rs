@@ -101,9 +101,7 @@ impl Detector {
                     opened.extend(open(desk, &service, version).await?);
                 }
             }
-            self.known.extend(news.seen.iter().map(|seen| {
-                (service.service.clone(), service.environment.clone(), seen.version.clone())
-            }));
+            self.known.extend(news.seen.iter().map(|seen| (service.service.clone(), service.environment.clone(), seen.version.clone())));
         }
         Ok(opened)
     }
@@ -151,7 +149,9 @@ async fn open(desk: &Rollouts, service: &ServiceSummary, canary: &VersionSummary
         idempotency_key: None,
     };
     let opened = desk.open_detected(request, canary.first_seen).await?;
-    Ok(opened.map(|rollout| format!("{} {} -> {} in {}: {}", rollout.service, baseline.version, canary.version, rollout.environment, rollout.id)))
+    Ok(opened.map(|rollout| {
+        format!("{} {} -> {} in {}: {}", rollout.service, baseline.version, canary.version, rollout.environment, rollout.id)
+    }))
 }
 
 #[cfg(test)]

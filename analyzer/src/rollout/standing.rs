@@ -4,9 +4,7 @@ use haldane_store::UnixNanos;
 
 use super::model::{Rollout, RolloutState};
 use crate::policy::{Policy, PolicyDocument};
-use crate::verdict::{
-    BaselineSource, CohortVerdict, Promotion, Risk, Verdict, VerdictDecision, VerdictStatus,
-};
+use crate::verdict::{BaselineSource, CohortVerdict, Promotion, Risk, Verdict, VerdictDecision, VerdictStatus};
 
 /// How soon to ask again when nothing is known yet.
 const POLL_AFTER_SECONDS: u64 = 5;

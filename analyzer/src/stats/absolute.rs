@@ -19,9 +19,7 @@ pub(crate) fn ln_non_inferior<'a>(pairs: impl Iterator<Item = &'a PairCounts> + 
     let terms = BETS.map(|bet| {
         let gains = pairs.clone().filter(|pair| pair.canary_requests > 0.0 && pair.baseline_requests > 0.0).map(|pair| {
             let split = luck * pair.canary_requests / pair.baseline_requests;
-            pair.canary_events * (-bet).ln_1p()
-                + pair.baseline_events * (bet * split).ln_1p()
-                + pair.canary_requests * luck * margin * bet
+            pair.canary_events * (-bet).ln_1p() + pair.baseline_events * (bet * split).ln_1p() + pair.canary_requests * luck * margin * bet
         });
         gains.sum::<f64>() / noise.phi
     });

@@ -12,8 +12,8 @@ use crate::judge::{
 use crate::policy::{Policy, PolicyDocument};
 
 use super::{
-    BaselineSource, CheckVerdict, CohortVerdict, CulpritKind, CulpritVerdict, DetectableVerdict, EffectVerdict, Measure, NoiseVerdict, Outcome,
-    Promotion, Risk, SideVerdict, TauSource, ToleranceVerdict, Verdict, VerdictDecision, VerdictStatus,
+    BaselineSource, CheckVerdict, CohortVerdict, CulpritKind, CulpritVerdict, DetectableVerdict, EffectVerdict, Measure, NoiseVerdict,
+    Outcome, Promotion, Risk, SideVerdict, TauSource, ToleranceVerdict, Verdict, VerdictDecision, VerdictStatus,
 };
 
 /// What a verdict is about, beyond its evidence.

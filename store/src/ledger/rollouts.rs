@@ -68,7 +68,8 @@ pub struct RolloutQuery {
     pub limit: u32,
 }
 
-const SELECT: &str = "SELECT id, service, environment, origin, state, state_reason, created_at, started_at, ended_at, idempotency_key, document
+const SELECT: &str =
+    "SELECT id, service, environment, origin, state, state_reason, created_at, started_at, ended_at, idempotency_key, document
      FROM rollouts";
 
 impl Ledger {

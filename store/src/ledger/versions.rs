@@ -44,16 +44,15 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be written.
     pub async fn add_version(&self, row: &VersionRow) -> Result<bool, LedgerError> {
-        let done = sqlx::query(
-            "INSERT INTO versions (service, environment, version, first_seen) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-        )
-        .bind(&row.service)
-        .bind(&row.environment)
-        .bind(&row.version)
-        .bind(row.first_seen.as_nanos())
-        .execute(&self.pool)
-        .await
-        .map_err(failed("note a version"))?;
+        let done =
+            sqlx::query("INSERT INTO versions (service, environment, version, first_seen) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+                .bind(&row.service)
+                .bind(&row.environment)
+                .bind(&row.version)
+                .bind(row.first_seen.as_nanos())
+                .execute(&self.pool)
+                .await
+                .map_err(failed("note a version"))?;
         Ok(done.rows_affected() > 0)
     }
 }

@@ -15,10 +15,8 @@ pub const MAP_VALUES: &str = "value";
 
 /// `Map<Utf8, Utf8>`: attributes by key; values that are not strings as JSON.
 pub fn attributes_type() -> DataType {
-    let entry = DataType::Struct(Fields::from(vec![
-        Field::new(MAP_KEYS, DataType::Utf8, false),
-        Field::new(MAP_VALUES, DataType::Utf8, true),
-    ]));
+    let entry =
+        DataType::Struct(Fields::from(vec![Field::new(MAP_KEYS, DataType::Utf8, false), Field::new(MAP_VALUES, DataType::Utf8, true)]));
     DataType::Map(Arc::new(Field::new(MAP_ENTRIES, entry, false)), false)
 }
 

@@ -15,7 +15,8 @@ mod spans;
 use arrow::datatypes::SchemaRef;
 
 pub use attribute::{
-    AttributeColumn, AttributeLevel, AttributeType, COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES, RESOURCE_COLUMNS, SPAN_AND_LOG_COLUMNS, find as find_attribute,
+    AttributeColumn, AttributeLevel, AttributeType, COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES, RESOURCE_COLUMNS, SPAN_AND_LOG_COLUMNS,
+    find as find_attribute,
 };
 pub use column::{MAP_ENTRIES, MAP_KEYS, MAP_VALUES, attributes_type};
 pub use metrics::{exemplar_fields, quantile_fields};

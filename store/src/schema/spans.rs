@@ -14,15 +14,8 @@ pub fn event_fields() -> Fields {
 
 /// One element of `links`.
 pub fn link_fields() -> Fields {
-    vec![
-        text("trace_id"),
-        text("span_id"),
-        text("trace_state"),
-        attributes("attributes"),
-        long("dropped_attributes_count"),
-        long("flags"),
-    ]
-    .into()
+    vec![text("trace_id"), text("span_id"), text("trace_state"), attributes("attributes"), long("dropped_attributes_count"), long("flags")]
+        .into()
 }
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {

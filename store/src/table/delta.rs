@@ -140,9 +140,10 @@ async fn make_durable(table: &DeltaTable, paths: impl IntoIterator<Item = String
     let Ok(root) = table.table_url().to_file_path() else { return Ok(()) };
     let files: Vec<_> = paths.into_iter().map(|path| root.join(path)).collect();
     let synced = tokio::task::spawn_blocking(move || files.iter().try_for_each(|file| sync(file)));
-    synced.await.unwrap_or_else(|cause| Err(("a file".to_owned(), std::io::Error::other(cause)))).map_err(|(what, source)| {
-        DeltaFailure::Disk { what, source }
-    })
+    synced
+        .await
+        .unwrap_or_else(|cause| Err(("a file".to_owned(), std::io::Error::other(cause))))
+        .map_err(|(what, source)| DeltaFailure::Disk { what, source })
 }
 
 fn sync(file: &Path) -> Result<(), (String, std::io::Error)> {

@@ -177,8 +177,7 @@ impl Tables {
         let mut slots = BTreeMap::new();
         for table in TableName::ALL {
             let dir = config.dir.join(table.as_str());
-            let committed =
-                Committed::open(table, &dir, config.access).await.map_err(|source| OpenError::Table { table, source })?;
+            let committed = Committed::open(table, &dir, config.access).await.map_err(|source| OpenError::Table { table, source })?;
             let view = View { committed, hot: HotBatches::default() };
             slots.insert(table, Slot { view: Arc::new(RwLock::new(view)), flushing: Mutex::new(()) });
         }
@@ -223,10 +222,7 @@ impl Tables {
         }
         let sorted = hot.sorted(table).map_err(|source| CommitError::Sort { table, source })?;
         let rows = sorted.num_rows();
-        let committed = committed
-            .append(sorted, collector, through)
-            .await
-            .map_err(|source| CommitError::Commit { table, rows, source })?;
+        let committed = committed.append(sorted, collector, through).await.map_err(|source| CommitError::Commit { table, rows, source })?;
         let mut view = slot.write();
         view.committed = committed;
         view.hot.drop_through(through);

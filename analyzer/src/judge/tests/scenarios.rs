@@ -1,89 +1,120 @@
-//! What the demo plays, as counts.
+//! Releases as stories: what must be rolled back, what must not, and what has to be named.
 
 use super::super::*;
 use super::world::{Operation, World, up_to};
 use crate::policy::Policy;
 
-fn shop() -> World {
-    World { split: 0.1, instances: [3, 2], windows: 60, history_windows: 60, ..World::default() }
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
+
+/// A tenth of the traffic goes to the canary; ten minutes of history, ten of rollout.
+fn shop(seed: u64) -> World {
+    World { seed, split: 0.1, instances: [3, 2], windows: 60, history_windows: 60, ..World::default() }
 }
 
-fn word(judgement: &Judgement) -> &'static str {
-    match &judgement.decision {
-        Decision::Promote { .. } => "promote",
-        Decision::Rollback { .. } => "rollback",
-        Decision::Continue { .. } => "continue",
-        Decision::Inconclusive { .. } => "inconclusive",
+/// The judgement at the first look, one each 10 s, that is not to go on; else the last one.
+fn outcome(world: &World) -> Judgement {
+    let (evidence, policy) = (world.evidence(), Policy::default());
+    let mut judgements = (1..=world.windows).map(|windows| judge(&policy, &up_to(&evidence, windows)));
+    let first = judgements.find(|judgement| !matches!(judgement.decision, Decision::Continue { .. }));
+    first.unwrap_or_else(|| judge(&policy, &evidence))
+}
+
+fn is_rollback(judgement: &Judgement) -> bool {
+    matches!(judgement.decision, Decision::Rollback { .. })
+}
+
+fn is_promotion(judgement: &Judgement) -> bool {
+    matches!(judgement.decision, Decision::Promote { .. })
+}
+
+fn names(judgement: &Judgement, kind: CulpritKind, name: &str) -> bool {
+    judgement.culprits.iter().any(|culprit| culprit.kind == kind && &*culprit.name == name)
+}
+
+#[test]
+fn errors_in_one_operation_are_rolled_back_and_named() {
+    for seed in SEEDS {
+        let mut world = shop(seed);
+        world.operations[1].errors[1] = 0.12;
+        let judgement = outcome(&world);
+        assert!(is_rollback(&judgement), "{judgement:?}");
+        assert!(names(&judgement, CulpritKind::Operation, "POST /pay"), "{:?}", judgement.culprits);
+        let culprit = judgement.culprits.iter().find(|culprit| culprit.kind == CulpritKind::Operation).unwrap();
+        assert!(!culprit.traces.is_empty() && culprit.share > 0.5, "{culprit:?}");
     }
 }
 
-/// The first decision that is not to continue, polling every 10 s, and after how many windows.
-fn first_decision(world: &World) -> (&'static str, i64, Judgement) {
-    let evidence = world.evidence();
+#[test]
+fn one_slow_operation_is_rolled_back_and_named() {
+    for seed in SEEDS {
+        let mut world = shop(seed);
+        world.operations[1].slower = 1.4;
+        let judgement = outcome(&world);
+        assert!(is_rollback(&judgement), "{judgement:?}");
+        assert!(names(&judgement, CulpritKind::Operation, "POST /pay"), "{:?}", judgement.culprits);
+    }
+}
+
+#[test]
+fn a_rare_error_that_is_new_is_rolled_back_and_named() {
+    for seed in SEEDS {
+        let judgement = outcome(&World { new_error: 0.003, ..shop(seed) });
+        assert!(is_rollback(&judgement), "{judgement:?}");
+        assert!(names(&judgement, CulpritKind::Error, "f00d"), "{:?}", judgement.culprits);
+    }
+}
+
+#[test]
+fn a_canary_that_gets_more_of_the_slow_operation_is_not_rolled_back() {
+    for seed in SEEDS {
+        let mut world = shop(seed);
+        world.operations[1] = Operation { median_ms: 400.0, errors: [0.05; 2], share: [0.1, 0.6], ..world.operations[1].clone() };
+        world.operations[0].share = [0.9, 0.4];
+        let judgement = outcome(&world);
+        assert!(!is_rollback(&judgement), "{judgement:?}");
+    }
+}
+
+#[test]
+fn a_slow_instance_in_both_cohorts_is_not_rolled_back() {
+    for seed in SEEDS {
+        let judgement = outcome(&World { slow_instance: 4.0, ..shop(seed) });
+        assert!(!is_rollback(&judgement), "{judgement:?}");
+    }
+}
+
+#[test]
+fn without_a_baseline_beside_it_the_canary_is_held_to_what_ran_before() {
+    for seed in SEEDS {
+        let good = World { pairing: Pairing::Preceding, ..shop(seed) };
+        assert!(is_promotion(&outcome(&good)), "seed {seed}");
+        let mut bad = good.clone();
+        bad.operations[1].errors[1] = 0.12;
+        let judgement = outcome(&bad);
+        assert!(is_rollback(&judgement), "{judgement:?}");
+    }
+}
+
+#[test]
+fn a_clean_release_is_promoted() {
+    for instances in [[1, 1], [3, 3]] {
+        let promoted = (1..=20).filter(|seed| is_promotion(&outcome(&World { seed: *seed, instances, windows: 60, ..World::default() })));
+        let promoted = promoted.count();
+        assert!(promoted >= 17, "{promoted} of 20 with {instances:?} instances, half an hour's traffic of 50 requests a second each");
+    }
+}
+
+#[test]
+fn the_same_evidence_gives_the_same_judgement() {
+    let evidence = shop(1).evidence();
+    let mut shuffled = evidence.clone();
+    shuffled.cells.reverse();
+    shuffled.cells.sort_by_key(|cell| cell.at);
     let policy = Policy::default();
-    for windows in 1..=world.windows {
-        let judgement = judge(&policy, &up_to(&evidence, windows));
-        if word(&judgement) != "continue" || windows == world.windows {
-            return (word(&judgement), windows, judgement);
-        }
-    }
-    unreachable!("a world lasts a window at least")
-}
-
-fn show(name: &str, world: &World) -> (&'static str, Judgement) {
-    let (decision, windows, judgement) = first_decision(world);
-    println!("== {name} seed {}: {decision} after {} s, risk {:.2}, promotion {:.2}", world.seed, windows * 10, judgement.ln_risk, judgement.ln_promotion);
-    for one in &judgement.comparisons {
-        println!("   {} {:?} lnE {:.2} lnP {:.2} {:?} det {:?}: {}", one.name, one.finding, one.ln_e, one.ln_promote, one.noise.map(|n| (n.phi, n.tau, n.source)), one.detectable, one.reason);
-    }
-    for culprit in &judgement.culprits {
-        println!("   culprit {:?} {} {} {:.1} share {:.2} {:?}: {}", culprit.kind, culprit.name, culprit.comparison, culprit.ln_e, culprit.share, culprit.traces, culprit.reason);
-    }
-    println!("   {:?}", judgement.decision);
-    (decision, judgement)
-}
-
-#[test]
-fn explore() {
-    for seed in 1..=3 {
-        show("good", &World { seed, ..shop() });
-        let mut pay = shop();
-        pay.seed = seed;
-        pay.operations[1].errors[1] = 0.12;
-        show("errors", &pay);
-        let mut slow = shop();
-        slow.seed = seed;
-        slow.operations[1].slower = 1.4;
-        show("latency", &slow);
-        show("new", &World { seed, new_error: 0.003, ..shop() });
-        let mut mix = shop();
-        mix.seed = seed;
-        mix.operations[1] = Operation { median_ms: 400.0, errors: [0.05, 0.05], share: [0.1, 0.6], ..mix.operations[1].clone() };
-        mix.operations[0].share = [0.9, 0.4];
-        show("mix", &mix);
-        show("slow instance", &World { seed, slow_instance: 4.0, ..shop() });
-        show("rolling good", &World { seed, pairing: Pairing::Preceding, ..shop() });
-        let mut rolling = World { seed, pairing: Pairing::Preceding, ..shop() };
-        rolling.operations[1].errors[1] = 0.12;
-        show("rolling bad", &rolling);
-    }
-}
-
-#[test]
-fn explore_good() {
-    for instances in [[1, 1], [2, 2], [3, 3], [3, 2]] {
-        for history_windows in [0, 60] {
-            for split in [0.5, 0.1] {
-                let mut times = Vec::new();
-                for seed in 1..=20 {
-                    // 15,000 requests an arm in 30 windows when split evenly
-                    let world = World { seed, instances, history_windows, split, windows: 60, ..World::default() };
-                    let (decision, windows, _) = first_decision(&world);
-                    times.push(if decision == "promote" { windows * 10 } else { 9999 });
-                }
-                times.sort_unstable();
-                println!("{instances:?} history {history_windows} split {split}: {} {} {}", times[0], times[10], times[18]);
-            }
-        }
-    }
+    assert_eq!(format!("{:?}", judge(&policy, &evidence)), format!("{:?}", judge(&policy, &evidence)));
+    assert_eq!(
+        judge(&policy, &evidence).ln_risk.to_bits(),
+        judge(&policy, &shuffled).ln_risk.to_bits(),
+        "whatever order a window's cells come in"
+    );
 }

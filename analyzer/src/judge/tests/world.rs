@@ -93,6 +93,7 @@ impl Dice {
         (-2.0 * (1.0 - a).ln()).sqrt() * (TAU * b).cos()
     }
 
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count that is not negative")]
     fn poisson(&mut self, mean: f64) -> u64 {
         if mean > 60.0 {
             return (mean + mean.sqrt() * self.normal()).round().max(0.0) as u64;

@@ -37,7 +37,10 @@ fn as_many_events_are_needed_as_the_published_table_says() {
             let needed = events_needed(share, margin, ratio);
             match (needed, expected) {
                 (Some(needed), Some(expected)) => {
-                    assert!((needed - expected).abs() <= f64::max(1.0, 0.02 * expected), "{share} {margin} {ratio}: {needed} for {expected}");
+                    assert!(
+                        (needed - expected).abs() <= f64::max(1.0, 0.02 * expected),
+                        "{share} {margin} {ratio}: {needed} for {expected}"
+                    );
                 }
                 (needed, expected) => assert_eq!(needed, expected, "{share} {margin} {ratio}"),
             }
@@ -60,7 +63,8 @@ fn the_likelihood_of_one_pair_is_that_of_a_binomial() {
 /// The integral over the spread, against a fine Riemann sum.
 #[test]
 fn the_smoothed_likelihood_is_an_integral() {
-    let cases = [(pair((1000.0, 30.0), (1000.0, 10.0)), 0.3), (pair((1e6, 4e5), (1e6, 4.1e5)), 0.2), (pair((50.0, 3.0), (500.0, 0.0)), 0.5)];
+    let cases =
+        [(pair((1000.0, 30.0), (1000.0, 10.0)), 0.3), (pair((1e6, 4e5), (1e6, 4.1e5)), 0.2), (pair((50.0, 3.0), (500.0, 0.0)), 0.5)];
     for (pair, tau) in cases {
         let likelihood = RatioLikelihood::new([&pair], 0.0);
         for mean in [-0.5, 0.0, 1.0] {
@@ -69,7 +73,9 @@ fn the_smoothed_likelihood_is_an_integral() {
             let step = 1e-4;
             let terms: Vec<f64> = (-60_000..60_000)
                 .map(|k| f64::from(k) * step)
-                .map(|d| likelihood.value(d) / 1.5 - 0.5 * ((d - mean) / tau).powi(2) + (step / tau).ln() - 0.5 * std::f64::consts::TAU.ln())
+                .map(|d| {
+                    likelihood.value(d) / 1.5 - 0.5 * ((d - mean) / tau).powi(2) + (step / tau).ln() - 0.5 * std::f64::consts::TAU.ln()
+                })
                 .collect();
             assert!((smoothed - ln_sum_exp(&terms)).abs() < 0.02, "{smoothed} for {}", ln_sum_exp(&terms));
         }

@@ -2,7 +2,7 @@
 
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 
-use super::common::{any_value, key_value, resource, scope};
+use super::attribute::{any_value, key_value, resource, scope};
 use super::place::{Object, ShapeError};
 
 pub(super) fn resource_logs(object: &Object<'_, '_>) -> Result<ResourceLogs, ShapeError> {

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
     NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, exemplar, metric, number_data_point,
 };
 
-use super::common::{key_value, resource, scope};
+use super::attribute::{key_value, resource, scope};
 use super::place::{Object, ShapeError};
 
 pub(super) fn resource_metrics(object: &Object<'_, '_>) -> Result<ResourceMetrics, ShapeError> {

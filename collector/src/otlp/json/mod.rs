@@ -5,7 +5,7 @@
 //! (128 levels) does, so no body can exhaust the stack.
 //! Left out on purpose: snake_case keys, which OTLP does not know.
 
-mod common;
+mod attribute;
 mod logs;
 mod metrics;
 mod place;

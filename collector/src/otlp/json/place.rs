@@ -91,6 +91,12 @@ impl<'v, 'p> Object<'v, 'p> {
         Ok(self.read(key, "a whole number of 64 bits, or that as a string", i64_of)?.unwrap_or_default())
     }
 
+    /// A number, not a text, whose size no 64-bit integer has.
+    pub(super) fn number_beyond_i64(&self, key: &str) -> Option<f64> {
+        let number = self.get(key)?.as_f64()?;
+        (!(-I64_END..I64_END).contains(&number)).then_some(number)
+    }
+
     pub(super) fn u32(&self, key: &str) -> Result<u32, ShapeError> {
         let narrow = |value| u64_of(value).and_then(|wide| u32::try_from(wide).ok());
         Ok(self.read(key, "a whole number of 0 to 2^32 - 1", narrow)?.unwrap_or_default())

@@ -23,6 +23,7 @@ fn integers_are_taken_as_strings_and_as_numbers() {
     assert_eq!(value(r#"{"intValue":"-9223372036854775808"}"#), Some(Value::IntValue(i64::MIN)));
     assert_eq!(value(r#"{"intValue":7}"#), Some(Value::IntValue(7)));
     assert_eq!(value(r#"{"intValue":1e3}"#), Some(Value::IntValue(1000)));
+    assert_eq!(value(r#"{"intValue":1e+300}"#), Some(Value::DoubleValue(1e300)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
-use super::common::{key_value, resource, scope};
+use super::attribute::{key_value, resource, scope};
 use super::place::{Object, ShapeError};
 
 pub(super) fn resource_spans(object: &Object<'_, '_>) -> Result<ResourceSpans, ShapeError> {

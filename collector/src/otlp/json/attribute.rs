@@ -42,7 +42,7 @@ pub(super) fn any_value(object: &Object<'_, '_>) -> Result<AnyValue, ShapeError>
     } else if object.has("boolValue") {
         Some(Value::BoolValue(object.boolean("boolValue")?))
     } else if object.has("intValue") {
-        Some(Value::IntValue(object.i64("intValue")?))
+        Some(int_value(object)?)
     } else if let Some(number) = object.double("doubleValue")? {
         Some(Value::DoubleValue(number))
     } else if object.has("bytesValue") {
@@ -53,6 +53,17 @@ pub(super) fn any_value(object: &Object<'_, '_>) -> Result<AnyValue, ShapeError>
         object.child("kvlistValue", key_value_list)?.map(Value::KvlistValue)
     };
     Ok(AnyValue { value })
+}
+
+/// JavaScript's exporter writes each whole number as `intValue`, one beyond 64 bits as well: that one is a double.
+fn int_value(object: &Object<'_, '_>) -> Result<Value, ShapeError> {
+    match object.i64("intValue") {
+        Ok(number) => Ok(Value::IntValue(number)),
+        Err(refused) => match object.number_beyond_i64("intValue") {
+            Some(number) => Ok(Value::DoubleValue(number)),
+            None => Err(refused),
+        },
+    }
 }
 
 fn array(object: &Object<'_, '_>) -> Result<ArrayValue, ShapeError> {

@@ -343,3 +343,6 @@ pub enum CulpritKind {
     /// One distinct error.
     Error,
 }
+
+#[cfg(test)]
+mod tests;

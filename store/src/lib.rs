@@ -17,7 +17,7 @@ pub mod table;
 
 pub mod ledger;
 
-pub use clock::{Clock, ScaledClock, SystemClock};
+pub use clock::{Clock, SystemClock};
 pub use fault::{Classified, Fault};
 pub use histogram::ExponentialHistogram;
 pub use ledger::Ledger;

@@ -6,7 +6,9 @@ mod row;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use haldane_store::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::world::{Row, World, repository, until};
@@ -47,9 +49,11 @@ async fn node_over_http_protobuf() {
 
 /// A known version of which one request in fifty fails, and a new one of which one in four does, with compressed requests.
 async fn two_versions(world: &World, program: &Program, error_type: &str) {
+    // Both serve in the same minute, however long the programs take.
+    let start = SystemClock.now().minus(Duration::from_secs(100)).as_nanos().to_string();
     let run = |version: &str, failures: &str, compression: &str| {
         let program = program.clone().args(["--service", SERVICE, "--environment", ENVIRONMENT, "--requests=200"]);
-        program.args(["--version", version, "--failures", failures, "--compression", compression]).run()
+        program.args(["--version", version, "--failures", failures, "--compression", compression, "--start", &start]).run()
     };
     for (version, sent) in [("1.0.0", run("1.0.0", "50", "none")), ("1.1.0", run("1.1.0", "4", "gzip"))] {
         for (table, least) in RECORDS_MIN {

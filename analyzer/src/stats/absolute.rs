@@ -25,3 +25,6 @@ pub(crate) fn ln_non_inferior<'a>(pairs: impl Iterator<Item = &'a PairCounts> + 
     });
     ln_sum_exp(&terms) - (BETS.len() as f64).ln()
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,3 +12,6 @@ pub(crate) fn e_bh(ln_e: &[f64], alpha: f64) -> Vec<usize> {
     order.truncate(named);
     order
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,3 +205,6 @@ pub(crate) fn concentration(requests: impl Iterator<Item = f64> + Clone) -> f64 
     let total: f64 = requests.clone().sum();
     if total > 0.0 { requests.map(|n| (n / total).powi(2)).sum() } else { 1.0 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,3 +64,6 @@ fn edge(inside: &impl Fn(f64) -> bool, from: f64, to: f64) -> f64 {
     }
     outer
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,3 +77,6 @@ fn divergence(at: f64, null: f64) -> f64 {
     let term = |p: f64, q: f64| if p > 0.0 { p * (p / q.max(1e-300)).ln() } else { 0.0 };
     (term(at, null) + term(1.0 - at, 1.0 - null)).max(0.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -322,6 +322,8 @@ function parse() {
         version: text(),
         requests: text("200"),
         failures: text("0"), // every n-th request fails; 0 for none
+        // of the minute, in Unix nanoseconds; 100 s ago if not given
+        start: text(""),
         seed: text("1"),
     };
     return parseArgs({ options }).values;
@@ -360,7 +362,7 @@ async function main() {
         options,
     );
     const requests = Number(options.requests);
-    const start = BigInt(Date.now()) * 1_000_000n - 100_000_000_000n;
+    const start = options.start ? BigInt(options.start) : BigInt(Date.now()) * 1_000_000n - 100_000_000_000n;
     for (let number = 0; number < requests; number++) {
         service.serve(number, start + (60_000_000_000n * BigInt(number)) / BigInt(requests));
     }

@@ -372,6 +372,7 @@ def main():
     parser.add_argument("--version", required=True)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--failures", type=int, default=0, help="every n-th request fails; 0 for none")
+    parser.add_argument("--start", type=int, help="of the minute, in Unix nanoseconds; 100 s ago if not given")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
 
@@ -411,7 +412,7 @@ def main():
         logging.get_logger("orders.log", "2.1", SCHEMA, {"team": "checkout"}),
         options,
     )
-    start, minute = time.time_ns() - 100 * SECOND, 60 * SECOND
+    start, minute = options.start or time.time_ns() - 100 * SECOND, 60 * SECOND
     for number in range(options.requests):
         service.serve(number, start + minute * number // options.requests)
     service.speak()

@@ -38,8 +38,8 @@ use crate::policy::{CheckKind, Policy};
 
 use table::Table;
 
-/// Judges. Costs one pass over the histograms and a few over the counts; an hour of 50 operations on 10 instances takes well
-/// under 100 ms.
+/// Judges. Costs a few passes over the cells, about a microsecond a cell, most of it for reading histograms: an hour of 50 operations
+/// on 10 instances, 180,000 cells, takes 0.2 s.
 pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
     let table = Table::new(evidence);
     // The distinct errors are read in any case: they explain a rate of errors too.

@@ -152,10 +152,19 @@ impl Instance {
             match flush() {
                 Ok(()) => return Ok(()),
                 // The batch is still on its way: the next flush waits for it too.
-                Err(OTelSdkError::Timeout(_)) if tries < FLUSH_TRIES => {}
+                Err(late) if is_late(&late) && tries < FLUSH_TRIES => {}
                 Err(source) => return Err(InstanceError::Send { instance: self.id.clone(), signal, source }),
             }
         }
+    }
+}
+
+/// Whether the SDK only stopped waiting. The provider of traces wraps that of its processors in a text.
+fn is_late(error: &OTelSdkError) -> bool {
+    match error {
+        OTelSdkError::Timeout(_) => true,
+        OTelSdkError::InternalFailure(text) => text.contains("Timeout("),
+        OTelSdkError::AlreadyShutdown => false,
     }
 }
 

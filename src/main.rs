@@ -7,6 +7,10 @@ use clap::Parser as _;
 use haldane::cli::{self, Cli, Exit};
 use tracing_subscriber::EnvFilter;
 
+/// Gives memory back to the system after a burst of load, where glibc's allocator keeps what many threads have freed.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = match EnvFilter::try_new(cli.log_filter()) {

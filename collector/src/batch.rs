@@ -11,7 +11,7 @@ use haldane_store::table::HotRows;
 use haldane_store::{Tables, UnixNanos};
 
 use crate::admission::Admitted;
-use crate::decode::Checked;
+use crate::decode::{Checked, Irregular};
 use crate::rows::Rows;
 use crate::wanted::Wanted;
 
@@ -55,7 +55,9 @@ impl Batcher {
 
     /// Adds a request's rows to those tables that want them; publishes when the batch is full.
     pub(crate) fn append(&mut self, durable: &Durable, wanted: Wanted) {
-        self.rows.append(&durable.checked.records, durable.received, wanted);
+        if let Err(Irregular) = self.rows.append(&durable.checked, durable.received, wanted) {
+            tracing::error!(sequence = durable.sequence, "a request that had been checked could not be read to its end: this is a bug");
+        }
         self.through = durable.sequence;
         self.bytes = self.bytes.saturating_add(durable.checked.expanded_bytes);
         self.opened.get_or_insert_with(Instant::now);

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, Admitted};
 use crate::decode::{self, Checked, DecodeError, Rejected};
-use crate::request::Request;
+use crate::request::{Encoding, Request};
 use crate::stats::{CollectorStats, Counters};
 use crate::wal::writer::Append;
 use crate::wal::{AppendError, Log};
@@ -73,6 +73,8 @@ impl Intake {
         let checked = self.decode(&request).await?;
         let (kept, rejected) = (checked.kept, checked.rejected.clone());
         if kept > 0 {
+            // What is logged is what the walk reads, so that a replay needs no other decoder.
+            let request = Request { signal, encoding: Encoding::Protobuf, body: checked.body.clone() };
             let append = Append { request, received: self.clock.now(), carried: Carried { checked, admitted } };
             self.log.append(append).await?;
         }

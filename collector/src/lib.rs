@@ -12,7 +12,9 @@ mod otlp;
 mod admission;
 mod intake;
 
+mod base64;
 mod decode;
+mod hex;
 mod rollup;
 mod rows;
 mod wanted;

@@ -64,7 +64,7 @@ fn span_condition(key: &str, value: &str) -> String {
     let value = literal(value);
     let in_column = |level, columns: &[haldane_store::schema::AttributeColumn]| {
         find_attribute(level, key).map(|(at, _)| match columns[at].kind {
-            AttributeType::Text => format!("{} = {value}", columns[at].column),
+            AttributeType::Text | AttributeType::FreeText => format!("{} = {value}", columns[at].column),
             AttributeType::Integer => format!("CAST({} AS VARCHAR) = {value}", columns[at].column),
         })
     };

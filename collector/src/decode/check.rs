@@ -1,125 +1,157 @@
-//! Leaves out the records that no table can ever hold, and counts them.
+//! Walks a body once, before it is acknowledged: all of it can be read, and each record is one that a table can hold or is counted.
+
+use std::fmt;
 
 use haldane_store::UnixNanos;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use opentelemetry_proto::tonic::metrics::v1::{Metric, metric};
-use opentelemetry_proto::tonic::trace::v1::Span;
 
-use super::point::{Point, PointValue};
-use super::{Records, Rejected};
+use super::Rejected;
+use super::envelope::{Resource, Scope, ScopeGroup, resources};
+use super::log::LogRecord;
+use super::metric::{Metric, Point, PointLists};
+use super::span::{Span, SpanLists, each_span};
+use super::value::check_text;
+use super::wire::Irregular;
 use crate::request::Signal;
 
 const TRACE_ID_BYTES: usize = 16;
 const SPAN_ID_BYTES: usize = 8;
 
+/// Why no table can ever hold a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RecordFault {
+    Id { what: &'static str, bytes: usize, found: usize },
+    Time { nanos: u64 },
+    Count { count: u64 },
+}
+
+impl fmt::Display for RecordFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id { what, bytes, found } => write!(f, "{what} must have {bytes} bytes, not {found}"),
+            Self::Time { nanos } => write!(f, "the time {nanos} lies past the year 2262"),
+            Self::Count { count } => write!(f, "the count {count} is 2^63 or more"),
+        }
+    }
+}
+
 /// How many records are good and how many were left out, and why the first of those was.
 #[derive(Debug, Default)]
-struct Tally {
-    kept: u64,
+pub(super) struct Tally {
+    pub(super) kept: u64,
     rejected: u64,
-    first: Option<String>,
+    first: Option<RecordFault>,
+    /// The bytes that are repeated because each row carries its resource, scope and metric.
+    pub(super) repeated_bytes: u64,
 }
 
 impl Tally {
-    /// Whether a record with this fault stays.
-    fn keep(&mut self, fault: Option<String>) -> bool {
-        let Some(fault) = fault else {
-            self.kept += 1;
-            return true;
-        };
-        self.rejected += 1;
-        self.first.get_or_insert(fault);
-        false
+    fn count(&mut self, fault: Option<RecordFault>) {
+        match fault {
+            None => self.kept += 1,
+            Some(fault) => {
+                self.rejected += 1;
+                self.first.get_or_insert(fault);
+            }
+        }
+    }
+
+    fn repeat(&mut self, bytes: usize, rows: u64) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.repeated_bytes = self.repeated_bytes.saturating_add(bytes.saturating_mul(rows));
+    }
+
+    pub(super) fn rejected(&self, signal: Signal) -> Option<Rejected> {
+        let (count, first) = (self.rejected, self.first?);
+        Some(Rejected { count, message: format!("{count} {} can never be stored and were left out; the first: {first}", signal.records()) })
     }
 }
 
-/// Removes what cannot be kept. Answers how many records are left, and what was left out.
-pub(super) fn check(records: &mut Records) -> (u64, Option<Rejected>) {
+/// Checks a body of protobuf.
+pub(super) fn check(signal: Signal, body: &[u8]) -> Result<Tally, Irregular> {
     let mut tally = Tally::default();
-    match records {
-        Records::Traces(request) => check_traces(request, &mut tally),
-        Records::Metrics(request) => check_metrics(request, &mut tally),
-        Records::Logs(request) => check_logs(request, &mut tally),
+    let (mut span_lists, mut attributes, mut point_lists) = (SpanLists::default(), Vec::new(), PointLists::default());
+    resources(body, |group| {
+        Resource::parse(group.resource)?.check()?;
+        check_text(group.schema_url)?;
+        group.scopes(|scope| {
+            Scope::parse(scope.scope)?.check()?;
+            check_text(scope.schema_url)?;
+            let shared = group.resource.len() + group.schema_url.len() + scope.scope.len() + scope.schema_url.len();
+            let before = tally.kept;
+            match signal {
+                Signal::Traces => check_spans(scope, &mut span_lists, &mut tally)?,
+                Signal::Logs => scope.records.each(|message| {
+                    let record = LogRecord::parse(message, &mut attributes)?;
+                    record.check(&attributes)?;
+                    tally.count(log_fault(&record));
+                    Ok::<_, Irregular>(())
+                })?,
+                Signal::Metrics => scope.records.each(|message| check_metric(message, shared, &mut point_lists, &mut tally))?,
+            }
+            if signal != Signal::Metrics {
+                tally.repeat(shared, tally.kept - before);
+            }
+            Ok(())
+        })
+    })?;
+    Ok(tally)
+}
+
+fn check_spans<'a>(scope: ScopeGroup<'a>, lists: &mut SpanLists<'a>, tally: &mut Tally) -> Result<(), Irregular> {
+    each_span(scope.records, lists, |span, lists| {
+        let latest = span.check(lists)?;
+        tally.count(span_fault(span).or_else(|| time_fault(latest)));
+        Ok(())
+    })
+}
+
+fn check_metric<'a>(message: &'a [u8], shared: usize, lists: &mut PointLists<'a>, tally: &mut Tally) -> Result<(), Irregular> {
+    let metric = Metric::parse(message)?;
+    metric.check()?;
+    let Some(series) = metric.series else { return Ok(()) };
+    let before = tally.kept;
+    series.each_point(lists, |point, lists| {
+        let latest = point.check(lists)?;
+        tally.count(time_fault(latest).or_else(|| point_fault(point)));
+        Ok::<_, Irregular>(())
+    })?;
+    tally.repeat(shared + metric.shared_bytes(), tally.kept - before);
+    Ok(())
+}
+
+fn span_fault(span: &Span<'_>) -> Option<RecordFault> {
+    id_fault("trace_id", span.trace_id, TRACE_ID_BYTES).or_else(|| id_fault("span_id", span.span_id, SPAN_ID_BYTES))
+}
+
+/// Whether a span becomes a row; its events were looked at when it was checked.
+pub(crate) fn keeps_span(span: &Span<'_>, lists: &SpanLists<'_>) -> bool {
+    if span_fault(span).is_some() || time_fault(span.start_time_unix_nano.max(span.end_time_unix_nano)).is_some() {
+        return false;
     }
-    let rejected = tally.first.map(|first| Rejected { count: tally.rejected, message: message(records.signal(), tally.rejected, &first) });
-    (tally.kept, rejected)
-}
-
-fn message(signal: Signal, count: u64, first: &str) -> String {
-    format!("{count} {} can never be stored and were left out; the first: {first}", signal.records())
-}
-
-fn check_traces(request: &mut ExportTraceServiceRequest, tally: &mut Tally) {
-    for scope in request.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans) {
-        scope.spans.retain(|span| tally.keep(span_fault(span)));
-    }
-}
-
-fn check_logs(request: &mut ExportLogsServiceRequest, tally: &mut Tally) {
-    for scope in request.resource_logs.iter_mut().flat_map(|resource| &mut resource.scope_logs) {
-        scope.log_records.retain(|record| tally.keep(log_fault(record)));
-    }
-}
-
-fn check_metrics(request: &mut ExportMetricsServiceRequest, tally: &mut Tally) {
-    let scopes = request.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics);
-    for metric in scopes.flat_map(|scope| &mut scope.metrics) {
-        check_metric(metric, tally);
-    }
-}
-
-fn check_metric(metric: &mut Metric, tally: &mut Tally) {
-    match &mut metric.data {
-        None => {}
-        Some(metric::Data::Gauge(data)) => data.data_points.retain(|point| tally.keep(point_fault(&point.into()))),
-        Some(metric::Data::Sum(data)) => data.data_points.retain(|point| tally.keep(point_fault(&point.into()))),
-        Some(metric::Data::Histogram(data)) => data.data_points.retain(|point| tally.keep(point_fault(&point.into()))),
-        Some(metric::Data::ExponentialHistogram(data)) => data.data_points.retain(|point| tally.keep(point_fault(&point.into()))),
-        Some(metric::Data::Summary(data)) => data.data_points.retain(|point| tally.keep(point_fault(&point.into()))),
-    }
-}
-
-fn span_fault(span: &Span) -> Option<String> {
-    let times = [span.start_time_unix_nano, span.end_time_unix_nano];
-    id_fault("trace_id", &span.trace_id, TRACE_ID_BYTES)
-        .or_else(|| id_fault("span_id", &span.span_id, SPAN_ID_BYTES))
-        .or_else(|| time_fault(times.into_iter().chain(span.events.iter().map(|event| event.time_unix_nano))))
+    lists.events.is_empty() || span.check(lists).is_ok_and(|latest| time_fault(latest).is_none())
 }
 
 /// A log record may have no ids, but not ids of another length.
-fn log_fault(record: &LogRecord) -> Option<String> {
+pub(crate) fn log_fault(record: &LogRecord<'_>) -> Option<RecordFault> {
     let given = |what, id: &[u8], bytes| if id.is_empty() { None } else { id_fault(what, id, bytes) };
-    given("trace_id", &record.trace_id, TRACE_ID_BYTES)
-        .or_else(|| given("span_id", &record.span_id, SPAN_ID_BYTES))
-        .or_else(|| time_fault([record.time_unix_nano, record.observed_time_unix_nano]))
+    given("trace_id", record.trace_id, TRACE_ID_BYTES)
+        .or_else(|| given("span_id", record.span_id, SPAN_ID_BYTES))
+        .or_else(|| time_fault(record.time_unix_nano.max(record.observed_time_unix_nano)))
 }
 
-fn point_fault(point: &Point<'_>) -> Option<String> {
-    let times = [point.time_unix_nano, point.start_time_unix_nano];
-    time_fault(times.into_iter().chain(point.exemplars.iter().map(|exemplar| exemplar.time_unix_nano))).or_else(|| count_fault(point.value))
+fn point_fault(point: &Point<'_>) -> Option<RecordFault> {
+    point.count_too_large().map(|count| RecordFault::Count { count })
 }
 
-fn id_fault(what: &str, id: &[u8], bytes: usize) -> Option<String> {
-    (id.len() != bytes).then(|| format!("{what} must have {bytes} bytes, not {}", id.len()))
+/// Whether a point becomes a row.
+pub(crate) fn keeps_point(point: &Point<'_>, lists: &PointLists<'_>) -> bool {
+    point.check(lists).is_ok_and(|latest| time_fault(latest).is_none()) && point_fault(point).is_none()
 }
 
-fn time_fault(times: impl IntoIterator<Item = u64>) -> Option<String> {
-    let late = times.into_iter().find(|nanos| UnixNanos::try_from_u64(*nanos).is_none())?;
-    Some(format!("the time {late} lies past the year 2262"))
+fn id_fault(what: &'static str, id: &[u8], bytes: usize) -> Option<RecordFault> {
+    (id.len() != bytes).then_some(RecordFault::Id { what, bytes, found: id.len() })
 }
 
-fn count_fault(value: PointValue<'_>) -> Option<String> {
-    let fits = |counts: &[u64]| counts.iter().find(|count| i64::try_from(**count).is_err()).copied();
-    let large = match value {
-        PointValue::Number(_) => None,
-        PointValue::Histogram(point) => fits(&[point.count]).or_else(|| fits(&point.bucket_counts)),
-        PointValue::Exponential(point) => fits(&[point.count, point.zero_count])
-            .or_else(|| point.positive.as_ref().and_then(|buckets| fits(&buckets.bucket_counts)))
-            .or_else(|| point.negative.as_ref().and_then(|buckets| fits(&buckets.bucket_counts))),
-        PointValue::Summary(point) => fits(&[point.count]),
-    };
-    large.map(|count| format!("the count {count} is 2^63 or more"))
+fn time_fault(latest: u64) -> Option<RecordFault> {
+    UnixNanos::try_from_u64(latest).is_none().then_some(RecordFault::Time { nanos: latest })
 }

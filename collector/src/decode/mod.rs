@@ -1,24 +1,21 @@
-//! From a request's body to records that are known to be good, and from those to rows.
+//! From a request's body to records that are known to be good.
 //!
-//! Always holds: a body is decoded whole or refused; after [`decode`] turning the records into rows cannot fail, and gives the same rows each
-//! time, so that replaying the log repeats what was acknowledged.
-//! Left out on purpose: what is made of the rows, and any thought of how a request arrived.
+//! Always holds: a body is read whole or refused. After [`decode`] the body is protobuf that this module's walk can read, so turning its records into
+//! rows cannot fail, and gives the same rows each time: replaying the log repeats what was acknowledged. No tree of objects is built: records
+//! are slices of the body. What the walk does not take (JSON, and protobuf as no encoder writes it) is brought into its form by a full decoder.
+//! Left out on purpose: what is made of the records, and any thought of how a request arrived.
 
-mod attributes;
-pub(crate) mod base64;
 mod check;
-mod columns;
-pub(crate) mod hex;
-mod logs;
-mod metrics;
-mod numbers;
-mod point;
-mod resource;
-mod spans;
+pub(crate) mod envelope;
+pub(crate) mod log;
+pub(crate) mod metric;
+pub(crate) mod span;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(crate) mod value;
+mod wire;
 
+use bytes::Bytes;
 use haldane_store::{Classified, Fault};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -28,33 +25,8 @@ use prost::Message;
 use crate::otlp::json;
 use crate::request::{Encoding, Request, Signal};
 
-pub(crate) use attributes::{Attributes, RECORD_COLUMNS, RESOURCE_PLACES};
-pub(crate) use columns::{MapColumn, TimeColumns};
-pub(crate) use logs::{LogRows, log_time};
-pub(crate) use metrics::{MetricRows, MetricView};
-pub(crate) use numbers::CountListColumn;
-pub(crate) use point::points;
-pub(crate) use resource::{Origin, ResourceView, ScopeView};
-pub(crate) use spans::{SpanRows, kind_name, span_duration_ns, span_time};
-pub(crate) use value::text_of;
-
-/// The records of a request.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Records {
-    Traces(ExportTraceServiceRequest),
-    Metrics(ExportMetricsServiceRequest),
-    Logs(ExportLogsServiceRequest),
-}
-
-impl Records {
-    pub(crate) fn signal(&self) -> Signal {
-        match self {
-            Self::Traces(_) => Signal::Traces,
-            Self::Metrics(_) => Signal::Metrics,
-            Self::Logs(_) => Signal::Logs,
-        }
-    }
-}
+pub(crate) use check::{keeps_point, keeps_span, log_fault};
+pub(crate) use wire::Irregular;
 
 /// Records that can never be stored: told to the sender, who must not send them again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +36,11 @@ pub(crate) struct Rejected {
 }
 
 /// A request whose records will become rows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Checked {
-    pub(crate) records: Records,
+    pub(crate) signal: Signal,
+    /// Protobuf that the walk reads.
+    pub(crate) body: Bytes,
     pub(crate) kept: u64,
     pub(crate) rejected: Option<Rejected>,
     /// About how many bytes its rows take, with what records share repeated for each.
@@ -85,40 +59,18 @@ pub(crate) enum DecodeError {
     /// A few bytes of resource or scope repeated for very many records.
     #[error("the records with their resource and scope repeated for each would take {bytes} bytes, the limit is {max}: send fewer at once")]
     Expands { bytes: u64, max: u64 },
+    /// The full decoder took it, the walk did not take what that wrote.
+    #[error("the body could not be brought into the form that is stored")]
+    Unreadable,
 }
 
 impl Classified for DecodeError {
     fn fault(&self) -> Fault {
         match self {
             Self::Protobuf(_) | Self::Json(_) | Self::Expands { .. } => Fault::Invalid,
+            Self::Unreadable => Fault::Bug,
         }
     }
-}
-
-/// Decodes a body and leaves out what can never be stored.
-///
-/// # Errors
-/// When it is not what its encoding says, or its rows would take more than `expanded_bytes_max`.
-pub(crate) fn decode(request: &Request, expanded_bytes_max: u64) -> Result<Checked, DecodeError> {
-    let mut records = parse(request)?;
-    let (kept, rejected) = check::check(&mut records);
-    let expanded_bytes = expanded_bytes(&records).saturating_add(length(request.body.len()));
-    if expanded_bytes > expanded_bytes_max {
-        return Err(DecodeError::Expands { bytes: expanded_bytes, max: expanded_bytes_max });
-    }
-    Ok(Checked { records, kept, rejected, expanded_bytes })
-}
-
-fn parse(Request { signal, encoding, body }: &Request) -> Result<Records, DecodeError> {
-    let body = body.clone();
-    Ok(match (encoding, signal) {
-        (Encoding::Protobuf, Signal::Traces) => Records::Traces(Message::decode(body)?),
-        (Encoding::Protobuf, Signal::Metrics) => Records::Metrics(Message::decode(body)?),
-        (Encoding::Protobuf, Signal::Logs) => Records::Logs(Message::decode(body)?),
-        (Encoding::Json, Signal::Traces) => Records::Traces(json::traces(&body)?),
-        (Encoding::Json, Signal::Metrics) => Records::Metrics(json::metrics(&body)?),
-        (Encoding::Json, Signal::Logs) => Records::Logs(json::logs(&body)?),
-    })
 }
 
 impl From<prost::DecodeError> for DecodeError {
@@ -127,46 +79,47 @@ impl From<prost::DecodeError> for DecodeError {
     }
 }
 
-/// The bytes that are repeated because each row carries its resource, scope and metric.
-fn expanded_bytes(records: &Records) -> u64 {
-    match records {
-        Records::Traces(request) => total(request.resource_spans.iter().flat_map(|resource| {
-            let shared = encoded(resource.resource.as_ref()) + resource.schema_url.len();
-            resource
-                .scope_spans
-                .iter()
-                .map(move |scope| (shared + encoded(scope.scope.as_ref()) + scope.schema_url.len(), scope.spans.len()))
-        })),
-        Records::Logs(request) => total(request.resource_logs.iter().flat_map(|resource| {
-            let shared = encoded(resource.resource.as_ref()) + resource.schema_url.len();
-            resource
-                .scope_logs
-                .iter()
-                .map(move |scope| (shared + encoded(scope.scope.as_ref()) + scope.schema_url.len(), scope.log_records.len()))
-        })),
-        Records::Metrics(request) => total(request.resource_metrics.iter().flat_map(|resource| {
-            let shared = encoded(resource.resource.as_ref()) + resource.schema_url.len();
-            resource.scope_metrics.iter().flat_map(move |scope| {
-                let shared = shared + encoded(scope.scope.as_ref()) + scope.schema_url.len();
-                scope.metrics.iter().map(move |metric| (shared + own_bytes(metric), point::count(metric)))
-            })
-        })),
+/// Checks a body and counts what can never be stored.
+///
+/// # Errors
+/// When it is not what its encoding says, or its rows would take more than `expanded_bytes_max`.
+pub(crate) fn decode(request: &Request, expanded_bytes_max: u64) -> Result<Checked, DecodeError> {
+    let signal = request.signal;
+    let (body, tally) = match request.encoding {
+        Encoding::Protobuf => match check::check(signal, &request.body) {
+            Ok(tally) => (request.body.clone(), tally),
+            Err(Irregular) => regular(signal, rewrite(signal, request.body.clone())?)?,
+        },
+        Encoding::Json => regular(signal, from_json(signal, &request.body)?)?,
+    };
+    let expanded_bytes = tally.repeated_bytes.saturating_add(u64::try_from(body.len()).unwrap_or(u64::MAX));
+    if expanded_bytes > expanded_bytes_max {
+        return Err(DecodeError::Expands { bytes: expanded_bytes, max: expanded_bytes_max });
     }
+    Ok(Checked { signal, body, kept: tally.kept, rejected: tally.rejected(signal), expanded_bytes })
 }
 
-fn own_bytes(metric: &opentelemetry_proto::tonic::metrics::v1::Metric) -> usize {
-    let metadata: usize = metric.metadata.iter().map(Message::encoded_len).sum();
-    metric.name.len() + metric.description.len() + metric.unit.len() + metadata
+/// Checks what our own encoder wrote.
+fn regular(signal: Signal, body: Bytes) -> Result<(Bytes, check::Tally), DecodeError> {
+    let tally = check::check(signal, &body).map_err(|Irregular| DecodeError::Unreadable)?;
+    Ok((body, tally))
 }
 
-fn encoded(message: Option<&impl Message>) -> usize {
-    message.map_or(0, Message::encoded_len)
+/// Protobuf in any form it may have, as an encoder writes it.
+fn rewrite(signal: Signal, body: Bytes) -> Result<Bytes, DecodeError> {
+    Ok(match signal {
+        Signal::Traces => ExportTraceServiceRequest::decode(body)?.encode_to_vec(),
+        Signal::Metrics => ExportMetricsServiceRequest::decode(body)?.encode_to_vec(),
+        Signal::Logs => ExportLogsServiceRequest::decode(body)?.encode_to_vec(),
+    }
+    .into())
 }
 
-fn total(shared: impl Iterator<Item = (usize, usize)>) -> u64 {
-    shared.fold(0, |sum: u64, (bytes, rows)| sum.saturating_add(length(bytes).saturating_mul(length(rows))))
-}
-
-fn length(bytes: usize) -> u64 {
-    u64::try_from(bytes).unwrap_or(u64::MAX)
+fn from_json(signal: Signal, body: &[u8]) -> Result<Bytes, DecodeError> {
+    Ok(match signal {
+        Signal::Traces => json::traces(body)?.encode_to_vec(),
+        Signal::Metrics => json::metrics(body)?.encode_to_vec(),
+        Signal::Logs => json::logs(body)?.encode_to_vec(),
+    }
+    .into())
 }

@@ -1,90 +1,221 @@
-//! An attribute's value as text: a string as it is, anything else as JSON (bytes as a base64 string, `NaN` as a string).
+//! Attributes and their values, seen in place; and a value as text: a string as it is, anything else as JSON (bytes as a base64 string, `NaN`
+//! as a string).
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt::Write as _;
 
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, EntityRef, KeyValue};
-use serde_json::json;
+use super::wire::{Fields, Irregular, fixed64, length, once, once_text, varint};
+use crate::base64;
 
-use super::attributes::last_of_each_key;
-use super::base64;
+/// Values may nest this deeply; `prost` stops a little earlier.
+const DEPTH_MAX: usize = 128;
 
-/// The value as a table has it, `None` for an empty one.
-pub(crate) fn text_of(value: &AnyValue) -> Option<Cow<'_, str>> {
-    if let Value::StringValue(text) = value.value.as_ref()? {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut json = String::new();
-    write_json(value, &mut json);
-    Some(Cow::Owned(json))
+/// Up to here duplicate keys are found by comparing all pairs, which costs no memory.
+const FEW: usize = 24;
+
+/// An `AnyValue`. Text is UTF-8 once it has been checked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Value<'a> {
+    Empty,
+    Text(&'a [u8]),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Bytes(&'a [u8]),
+    /// The message behind it.
+    Array(&'a [u8]),
+    /// The message behind it.
+    Map(&'a [u8]),
+    /// A string by its place in a dictionary, which the signals kept here do not have.
+    StringIndex(i32),
 }
 
-/// What `body_type` says of a value, `None` for an empty one.
-pub(crate) fn type_name(value: &AnyValue) -> Option<&'static str> {
-    Some(match value.value.as_ref()? {
-        Value::StringValue(_) => "string",
-        Value::BoolValue(_) => "bool",
-        // a string by its place in a dictionary, which the signals kept here do not have
-        Value::IntValue(_) | Value::StringValueStrindex(_) => "int",
-        Value::DoubleValue(_) => "double",
-        Value::BytesValue(_) => "bytes",
-        Value::ArrayValue(_) => "array",
-        Value::KvlistValue(_) => "kvlist",
+/// A `KeyValue`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Attribute<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: Value<'a>,
+}
+
+impl<'a> Value<'a> {
+    #[inline]
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Irregular> {
+        let mut fields = Fields::of(bytes);
+        let Some(tag) = fields.tag()? else { return Ok(Self::Empty) };
+        const TEXT: u64 = length(1);
+        const BOOL: u64 = varint(2);
+        const INT: u64 = varint(3);
+        const DOUBLE: u64 = fixed64(4);
+        const ARRAY: u64 = length(5);
+        const MAP: u64 = length(6);
+        const BYTES: u64 = length(7);
+        const STRING_INDEX: u64 = varint(8);
+        let value = match tag {
+            TEXT => Self::Text(fields.bytes()?),
+            INT => Self::Int(fields.varint()?.cast_signed()),
+            BOOL => Self::Bool(fields.boolean()?),
+            DOUBLE => Self::Double(fields.double()?),
+            ARRAY => Self::Array(fields.bytes()?),
+            MAP => Self::Map(fields.bytes()?),
+            BYTES => Self::Bytes(fields.bytes()?),
+            STRING_INDEX => Self::StringIndex(fields.int32()?),
+            _ => return Err(Irregular),
+        };
+        // More than one value, or unknown fields: for the full decoder.
+        if fields.tag()?.is_some() { Err(Irregular) } else { Ok(value) }
+    }
+
+    /// The value as the tables have it, `None` for an empty one. The value has been checked.
+    pub(crate) fn to_text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Empty => None,
+            Self::Text(text) => Some(Cow::Borrowed(as_text(text))),
+            _ => {
+                let mut json = String::new();
+                self.write_json(&mut json);
+                Some(Cow::Owned(json))
+            }
+        }
+    }
+
+    /// What `body_type` says of a value, `None` for an empty one.
+    pub(crate) fn type_name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Empty => return None,
+            Self::Text(_) => "string",
+            Self::Bool(_) => "bool",
+            Self::Int(_) | Self::StringIndex(_) => "int",
+            Self::Double(_) => "double",
+            Self::Bytes(_) => "bytes",
+            Self::Array(_) => "array",
+            Self::Map(_) => "kvlist",
+        })
+    }
+
+    /// Appends the value as JSON; what has not been checked and cannot be read becomes `null`.
+    pub(crate) fn write_json(self, out: &mut String) {
+        match self {
+            Self::Empty => out.push_str("null"),
+            Self::Text(text) => write_string(as_text(text), out),
+            Self::Bool(flag) => out.push_str(if flag { "true" } else { "false" }),
+            Self::Int(number) => out.push_str(itoa::Buffer::new().format(number)),
+            Self::StringIndex(index) => out.push_str(itoa::Buffer::new().format(index)),
+            Self::Double(number) => write_double(number, out),
+            Self::Bytes(bytes) => write_string(&base64::encode(bytes), out),
+            Self::Array(message) => {
+                let items = items(message).map(|item| item.and_then(Value::parse).unwrap_or(Value::Empty));
+                write_between(('[', ']'), items, out, Value::write_json);
+            }
+            Self::Map(message) => {
+                let members: Vec<Attribute<'_>> = items(message).filter_map(|item| item.and_then(Attribute::parse).ok()).collect();
+                write_between(('{', '}'), last_of_each_key(&members), out, |member, out| {
+                    write_string(as_text(member.key), out);
+                    out.push(':');
+                    member.value.write_json(out);
+                });
+            }
+        }
+    }
+
+    /// Whether all text in it is UTF-8 and all messages in it can be read.
+    #[inline]
+    pub(crate) fn check(self) -> Result<(), Irregular> {
+        match self {
+            Self::Text(text) => check_text(text),
+            Self::Array(_) | Self::Map(_) => self.check_nested(0),
+            Self::Empty | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Bytes(_) | Self::StringIndex(_) => Ok(()),
+        }
+    }
+
+    fn check_nested(self, depth: usize) -> Result<(), Irregular> {
+        if depth > DEPTH_MAX {
+            return Err(Irregular);
+        }
+        match self {
+            Self::Text(text) => check_text(text),
+            Self::Array(message) => items(message).try_for_each(|item| Value::parse(item?)?.check_nested(depth + 1)),
+            Self::Map(message) => items(message).try_for_each(|item| {
+                let member = Attribute::parse(item?)?;
+                check_text(member.key)?;
+                member.value.check_nested(depth + 1)
+            }),
+            Self::Empty | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Bytes(_) | Self::StringIndex(_) => Ok(()),
+        }
+    }
+}
+
+impl<'a> Attribute<'a> {
+    #[inline]
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Irregular> {
+        const KEY: u64 = length(1);
+        const VALUE: u64 = length(2);
+        const KEY_INDEX: u64 = varint(3);
+        let mut fields = Fields::of(bytes);
+        let (mut key, mut value): (&[u8], _) = (&[], None);
+        while let Some(tag) = fields.tag()? {
+            match tag {
+                KEY => once_text(&mut key, fields.bytes()?)?,
+                VALUE => once(&mut value, Value::parse(fields.bytes()?)?)?,
+                KEY_INDEX => drop(fields.int32()?), // no dictionary here that it could point into
+                _ => fields.skip_unknown(tag, 3)?,
+            }
+        }
+        Ok(Self { key, value: value.unwrap_or(Value::Empty) })
+    }
+
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), Irregular> {
+        check_text(self.key)?;
+        self.value.check()
+    }
+}
+
+/// All attributes of a list are good.
+#[inline]
+pub(crate) fn check_all(attributes: &[Attribute<'_>]) -> Result<(), Irregular> {
+    attributes.iter().try_for_each(Attribute::check)
+}
+
+#[inline]
+pub(crate) fn check_text(text: &[u8]) -> Result<(), Irregular> {
+    if std::str::from_utf8(text).is_ok() { Ok(()) } else { Err(Irregular) }
+}
+
+/// Text of a request that has been checked.
+pub(crate) fn as_text(checked: &[u8]) -> &str {
+    std::str::from_utf8(checked).unwrap_or_default()
+}
+
+/// The messages in field 1 of an `ArrayValue` or a `KeyValueList`.
+fn items(message: &[u8]) -> impl Iterator<Item = Result<&[u8], Irregular>> {
+    let mut fields = Fields::of(message);
+    std::iter::from_fn(move || match fields.tag() {
+        Ok(None) => None,
+        Ok(Some(tag)) if tag == length(1) => Some(fields.bytes()),
+        Ok(Some(_)) | Err(Irregular) => {
+            fields = Fields::of(&[]);
+            Some(Err(Irregular))
+        }
     })
 }
 
-/// Entity references as a JSON list in OTLP's own key names, `None` when there are none.
-pub(crate) fn entity_refs(refs: &[EntityRef]) -> Option<String> {
-    if refs.is_empty() {
-        return None;
-    }
-    let list: Vec<_> = refs
-        .iter()
-        .map(|entity| {
-            json!({
-                "schemaUrl": entity.schema_url, "type": entity.r#type,
-                "idKeys": entity.id_keys, "descriptionKeys": entity.description_keys,
-            })
-        })
-        .collect();
-    Some(serde_json::Value::from(list).to_string())
+/// The attributes without those whose key comes again further on, in linear time.
+pub(crate) fn last_of_each_key<'s, 'a>(attributes: &'s [Attribute<'a>]) -> impl Iterator<Item = Attribute<'a>> + use<'s, 'a> {
+    let superseded = superseded(attributes);
+    attributes.iter().enumerate().filter(move |(index, _)| !superseded.contains(index)).map(|(_, attribute)| *attribute)
 }
 
-/// Recursion ends: both decoders limit how deeply a value may nest.
-fn write_json(value: &AnyValue, out: &mut String) {
-    match value.value.as_ref() {
-        None => out.push_str("null"),
-        Some(Value::StringValue(text)) => write_string(text, out),
-        Some(Value::BoolValue(flag)) => out.push_str(if *flag { "true" } else { "false" }),
-        Some(Value::IntValue(number)) => out.push_str(&number.to_string()),
-        Some(Value::StringValueStrindex(index)) => out.push_str(&index.to_string()),
-        Some(Value::DoubleValue(number)) => write_double(*number, out),
-        Some(Value::BytesValue(bytes)) => write_string(&base64::encode(bytes), out),
-        Some(Value::ArrayValue(array)) => {
-            write_between(('[', ']'), array.values.iter(), out, write_json);
-        }
-        Some(Value::KvlistValue(list)) => {
-            let kept = last_of_each_key(&list.values);
-            write_between(('{', '}'), kept, out, write_member);
-        }
+fn superseded(attributes: &[Attribute<'_>]) -> HashSet<usize> {
+    if attributes.len() <= FEW {
+        let again = |index: usize| attributes[index + 1..].iter().any(|later| later.key == attributes[index].key);
+        return (0..attributes.len()).filter(|index| again(*index)).collect();
     }
+    let mut seen = HashSet::with_capacity(attributes.len());
+    (0..attributes.len()).rev().filter(|index| !seen.insert(attributes[*index].key)).collect()
 }
 
-fn write_member(member: &KeyValue, out: &mut String) {
-    write_string(&member.key, out);
-    out.push(':');
-    match &member.value {
-        Some(value) => write_json(value, out),
-        None => out.push_str("null"),
-    }
-}
-
-fn write_between<'a, T: 'a>(
-    (open, close): (char, char),
-    items: impl Iterator<Item = &'a T>,
-    out: &mut String,
-    write: impl Fn(&T, &mut String),
-) {
+fn write_between<T>((open, close): (char, char), items: impl Iterator<Item = T>, out: &mut String, write: impl Fn(T, &mut String)) {
     out.push(open);
     for (index, item) in items.enumerate() {
         if index > 0 {
@@ -96,13 +227,13 @@ fn write_between<'a, T: 'a>(
 }
 
 fn write_string(text: &str, out: &mut String) {
-    out.push_str(&serde_json::Value::from(text).to_string());
+    let _ = write!(out, "{}", serde_json::Value::from(text)); // writing to a string cannot fail
 }
 
 /// JSON has no `NaN` and no infinities; OTLP writes them as strings.
 fn write_double(number: f64, out: &mut String) {
     if number.is_finite() {
-        out.push_str(&serde_json::Value::from(number).to_string());
+        let _ = write!(out, "{}", serde_json::Value::from(number)); // writing to a string cannot fail
     } else if number.is_nan() {
         out.push_str("\"NaN\"");
     } else {

@@ -15,9 +15,9 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::messages::{RetryInfo, RpcStatus};
-use crate::decode::Records;
 use crate::request::{Encoding, Request};
 use crate::tests::fixture::{log, logs_of, metrics, metrics_of, numbered_span, protobuf, span, traces_of};
+use crate::tests::oracle::Records;
 use crate::tests::to_json;
 use crate::tests::world::{Served, expect};
 
@@ -310,7 +310,7 @@ async fn a_sender_is_asked_to_wait_when_there_is_no_room() {
     let answer = call(&served, TRACES, "identity", &body).await;
     assert_eq!(answer.grpc().0, 14);
     let retry = RetryInfo::after(super::RETRY_AFTER);
-    let decode = |name: &str| crate::decode::base64::decode(answer.headers[name].to_str().unwrap()).unwrap();
+    let decode = |name: &str| crate::base64::decode(answer.headers[name].to_str().unwrap()).unwrap();
     assert_eq!(RetryInfo::decode(&decode("google.rpc.retryinfo-bin")[..]).unwrap(), retry);
     let status = RpcStatus::decode(&decode("grpc-status-details-bin")[..]).unwrap();
     assert_eq!((status.code, status.details[0].type_url.as_str()), (14, RetryInfo::TYPE_URL));

@@ -1,30 +1,34 @@
 //! What a row of `red` or `errors` is counted under: the service and all that tells one cohort of its instances from another.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringBuilder};
 use haldane_store::UnixNanos;
 use haldane_store::schema::UNKNOWN_SERVICE;
-use opentelemetry_proto::tonic::common::v1::KeyValue;
 
-use crate::decode::{MapColumn, RESOURCE_PLACES, ResourceView, TimeColumns, text_of};
+use crate::decode::value::{Attribute, as_text};
+use crate::rows::{Columns, DictionaryColumn, MapColumn, RESOURCE_PLACES, ResourceAttributes, Seal, TimeColumns};
 
 /// Which attributes tell cohorts apart, besides the columns that `red` always has.
 #[derive(Debug, Clone)]
 pub(crate) struct CohortKeys {
-    resource: HashSet<String>,
-    record: Vec<String>,
+    resource: HashSet<Vec<u8>>,
+    record: Vec<Vec<u8>>,
 }
 
 impl CohortKeys {
     pub(crate) fn new(resource: &[String], record: &[String]) -> Self {
-        Self { resource: resource.iter().cloned().collect(), record: record.to_vec() }
+        let bytes = |key: &String| key.as_bytes().to_vec();
+        Self { resource: resource.iter().map(bytes).collect(), record: record.iter().map(bytes).collect() }
+    }
+
+    #[inline]
+    pub(super) fn is_of_record(&self, key: &[u8]) -> bool {
+        self.record.iter().any(|one| *one == key)
     }
 }
 
 /// The key that `red` and `errors` share, without bucket and operation.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub(crate) struct Cohort {
     pub(super) service_name: String,
     service_namespace: Option<String>,
@@ -36,9 +40,9 @@ pub(crate) struct Cohort {
 }
 
 impl Cohort {
-    pub(super) fn of(resource: &ResourceView<'_>, keys: &CohortKeys) -> Self {
+    pub(super) fn of(resource: &ResourceAttributes, received: &[Attribute<'_>], keys: &CohortKeys) -> Self {
         let places = &*RESOURCE_PLACES;
-        let text = |place| resource.attributes.text(place).filter(|text| !text.is_empty()).map(str::to_owned);
+        let text = |place| resource.text(place).filter(|text| !text.is_empty()).map(str::to_owned);
         let mut cohort = Self {
             service_name: text(places.service_name).unwrap_or_else(|| UNKNOWN_SERVICE.to_owned()),
             service_namespace: text(places.service_namespace),
@@ -47,32 +51,24 @@ impl Cohort {
             service_instance_id: text(places.service_instance_id).or_else(|| text(places.k8s_pod_name)).or_else(|| text(places.host_name)),
             attributes: Vec::new(),
         };
-        for attribute in resource.received {
-            if keys.resource.contains(&attribute.key) {
-                cohort.put(attribute);
-            }
-        }
+        received.iter().filter(|attribute| keys.resource.contains(attribute.key)).for_each(|attribute| cohort.put(attribute));
         cohort
     }
 
-    /// This cohort, told apart further by what the record itself says, such as the variant of a feature flag.
-    pub(super) fn with_record(self: &Arc<Self>, attributes: &[KeyValue], keys: &CohortKeys) -> Arc<Self> {
-        let mut own = attributes.iter().filter(|attribute| keys.record.contains(&attribute.key)).peekable();
-        if own.peek().is_none() {
-            return self.clone();
-        }
-        let mut cohort = Self::clone(self);
-        own.for_each(|attribute| cohort.put(attribute));
-        Arc::new(cohort)
+    /// This cohort, told apart further by what the record itself says.
+    pub(super) fn with_record(&self, attributes: &[Attribute<'_>], keys: &CohortKeys) -> Self {
+        let mut cohort = self.clone();
+        attributes.iter().filter(|attribute| keys.is_of_record(attribute.key)).for_each(|attribute| cohort.put(attribute));
+        cohort
     }
 
     /// The last value of a key stays, as in the raw tables; an empty one is none.
-    fn put(&mut self, attribute: &KeyValue) {
-        let value = attribute.value.as_ref().and_then(text_of);
-        match (self.attributes.binary_search_by(|(key, _)| key.as_str().cmp(&attribute.key)), value) {
+    fn put(&mut self, attribute: &Attribute<'_>) {
+        let name = as_text(attribute.key);
+        match (self.attributes.binary_search_by(|(key, _)| key.as_str().cmp(name)), attribute.value.to_text()) {
             (Ok(at), Some(value)) => self.attributes[at].1 = value.into_owned(),
             (Ok(at), None) => drop(self.attributes.remove(at)),
-            (Err(at), Some(value)) => self.attributes.insert(at, (attribute.key.clone(), value.into_owned())),
+            (Err(at), Some(value)) => self.attributes.insert(at, (name.to_owned(), value.into_owned())),
             (Err(_), None) => {}
         }
     }
@@ -81,24 +77,28 @@ impl Cohort {
 /// The columns of the shared key, `date` to `operation`.
 #[derive(Debug)]
 pub(super) struct KeyColumns {
+    rows: usize,
     time: TimeColumns,
-    texts: [StringBuilder; 5],
+    texts: [DictionaryColumn; 5],
     cohort_attributes: MapColumn,
-    operation: StringBuilder,
+    operation: DictionaryColumn,
 }
 
 impl KeyColumns {
     pub(super) fn new() -> Self {
         Self {
+            rows: 0,
             time: TimeColumns::default(),
-            texts: Default::default(),
+            texts: std::array::from_fn(|_| DictionaryColumn::new()),
             cohort_attributes: MapColumn::new(),
-            operation: StringBuilder::new(),
+            operation: DictionaryColumn::new(),
         }
     }
 
-    pub(super) fn append(&mut self, bucket: UnixNanos, cohort: &Cohort, operation: &str) {
-        self.time.append(bucket);
+    /// Adds a row and answers its place.
+    pub(super) fn append(&mut self, bucket: UnixNanos, cohort: &Cohort, operation: &str) -> usize {
+        let row = self.rows;
+        self.time.push(bucket);
         let texts = [
             Some(cohort.service_name.as_str()),
             cohort.service_namespace.as_deref(),
@@ -107,16 +107,29 @@ impl KeyColumns {
             cohort.service_instance_id.as_deref(),
         ];
         for (column, text) in self.texts.iter_mut().zip(texts) {
-            column.append_option(text);
+            if let Some(text) = text {
+                column.set(row, text.as_bytes());
+            }
         }
-        self.cohort_attributes.append_pairs(cohort.attributes.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))));
-        self.operation.append_value(operation);
+        for (key, value) in &cohort.attributes {
+            self.cohort_attributes.push(key.as_bytes(), Some(value.as_bytes()));
+        }
+        self.cohort_attributes.end_row(row);
+        self.operation.set(row, operation.as_bytes());
+        self.rows += 1;
+        row
     }
 
-    pub(super) fn finish_into(mut self, columns: &mut Vec<ArrayRef>) {
-        self.time.finish_into(columns);
-        columns.extend(self.texts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
-        columns.push(self.cohort_attributes.finish());
-        columns.push(Arc::new(self.operation.finish()));
+    /// The columns so far, and the seal for those that follow.
+    pub(super) fn finish(mut self) -> (Columns, Seal) {
+        let seal = Seal::new(self.rows);
+        let mut columns = Columns::new();
+        self.time.finish_into(&mut columns);
+        for column in &mut self.texts {
+            columns.push(column.finish(&seal));
+        }
+        columns.push(self.cohort_attributes.finish(&seal));
+        columns.push(self.operation.finish(&seal));
+        (columns, seal)
     }
 }

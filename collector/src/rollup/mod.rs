@@ -1,50 +1,58 @@
 //! `red` and `errors`, made from spans and log records in the same pass that makes their rows.
 //!
 //! Always holds: what one sealed batch says is complete for its records, so partial rows of a key and bucket add up. A span's bucket is that of its
-//! start (its row's `time`), for all that it says; a log record's is that of its own `time`.
+//! start (its row's `time`), for all that it says; a log record's is that of its own `time`. What an attribute says is read from the columns of the
+//! record's row, so that SQL on the raw table finds the same.
 
 mod cohort;
 mod errors;
 mod fingerprint;
+mod keys;
 mod normalise;
 mod operations;
 mod red;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use haldane_store::schema::BUCKET_SECONDS;
 use haldane_store::{TableName, UnixNanos};
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use opentelemetry_proto::tonic::trace::v1::Span;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
-use crate::decode::{Attributes, RECORD_COLUMNS, ResourceView, log_time, span_time};
+use crate::decode::Irregular;
+use crate::decode::log::LogRecord;
+use crate::decode::span::{Span, SpanLists};
+use crate::decode::value::Attribute;
+use crate::rows::{PromotedColumns, RECORD_COLUMNS, ResourceAttributes, log_time, span_time};
 use crate::wanted::Wanted;
 
-pub(crate) use cohort::CohortKeys;
+pub(crate) use cohort::{Cohort, CohortKeys};
 pub(crate) use operations::Operations;
 
-use cohort::Cohort;
 use errors::ErrorRows;
+use keys::BatchKeys;
 use red::RedRows;
 
 const BUCKET: Duration = Duration::from_secs(BUCKET_SECONDS);
-
 /// An HTTP status from here on is the server's failure.
 const HTTP_SERVER_ERROR: i64 = 500;
+/// `STATUS_CODE_ERROR`.
+const STATUS_ERROR: i32 = 2;
+/// `SPAN_KIND_SERVER`.
+const KIND_SERVER: i32 = 2;
+
+/// The row that a record has just been given: its columns by attribute.
+type Row<'r> = (&'r PromotedColumns, usize);
 
 /// A span as the roll-ups see it.
 #[derive(Debug, Clone, Copy)]
-struct Seen<'a> {
-    span: &'a Span,
-    attributes: &'a Attributes<'a>,
+struct Seen<'s, 'a> {
+    span: &'s Span<'a>,
+    row: Row<'s>,
+    cohort: u32,
     bucket: UnixNanos,
-    operation: &'a Arc<str>,
+    operation: u32,
 }
 
 /// Builds a batch of `red` and one of `errors`.
@@ -52,62 +60,101 @@ struct Seen<'a> {
 pub(crate) struct Rollup {
     keys: CohortKeys,
     operations: Operations,
+    batch: BatchKeys,
     red: RedRows,
     errors: ErrorRows,
+    scratch: Vec<u8>,
 }
 
 impl Rollup {
     pub(crate) fn new(keys: CohortKeys, operations: Operations) -> Self {
-        Self { keys, operations, red: RedRows::default(), errors: ErrorRows::default() }
+        Self { keys, operations, batch: BatchKeys::default(), red: RedRows::default(), errors: ErrorRows::default(), scratch: Vec::new() }
     }
 
     /// What a resource's records are counted under.
-    pub(crate) fn cohort(&self, resource: &ResourceView<'_>) -> Arc<Cohort> {
-        Arc::new(Cohort::of(resource, &self.keys))
+    pub(crate) fn cohort_of(&self, resource: &ResourceAttributes, received: &[Attribute<'_>]) -> Cohort {
+        Cohort::of(resource, received, &self.keys)
     }
 
-    pub(crate) fn add_span(&mut self, cohort: &Arc<Cohort>, span: &Span, attributes: &Attributes<'_>, received: UnixNanos, wanted: Wanted) {
-        let cohort = cohort.with_record(&span.attributes, &self.keys);
-        let operation = self.operations.admit(&cohort.service_name, &operation(span, attributes));
-        let seen = Seen { span, attributes, bucket: span_time(span, received).bucket(BUCKET), operation: &operation };
+    /// A cohort's number in this batch.
+    pub(crate) fn number(&mut self, cohort: &Cohort) -> u32 {
+        self.batch.cohort(cohort)
+    }
+
+    #[inline]
+    pub(crate) fn add_span(
+        &mut self,
+        cohort: u32,
+        (span, lists): (&Span<'_>, &SpanLists<'_>),
+        row: Row<'_>,
+        received: UnixNanos,
+        wanted: Wanted,
+    ) -> Result<(), Irregular> {
+        let cohort = self.with_record(cohort, &lists.attributes);
+        self.name_operation(span, row);
+        let operation = self.batch.operation(cohort, &self.scratch, &mut self.operations);
+        let bucket = span_time(span, received).bucket(BUCKET);
+        let seen = Seen { span, row, cohort, bucket, operation };
         if wanted.has(TableName::Red) {
-            self.red.add(&cohort, seen);
+            self.red.add(seen);
         }
         if wanted.has(TableName::Errors) {
-            self.errors.add_span(&cohort, seen);
+            self.errors.add_span(seen, lists)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_log(
+        &mut self,
+        cohort: u32,
+        (record, attributes): (&LogRecord<'_>, &[Attribute<'_>]),
+        row: Row<'_>,
+        received: UnixNanos,
+    ) {
+        if errors::is_error(record, row) {
+            let cohort = self.with_record(cohort, attributes);
+            self.errors.add_log(cohort, record, row, log_time(record, received).bucket(BUCKET));
         }
     }
 
-    pub(crate) fn add_log(&mut self, cohort: &Arc<Cohort>, record: &LogRecord, attributes: &Attributes<'_>, received: UnixNanos) {
-        let bucket = log_time(record, received).bucket(BUCKET);
-        if errors::is_error(record, attributes) {
-            let cohort = cohort.with_record(&record.attributes, &self.keys);
-            self.errors.add_log(&cohort, record, attributes, bucket);
-        }
-    }
-
-    /// The rows since the last call, in the schemas of `red` and `errors`.
+    /// The rows since the last call, in the columns of `red` and `errors`.
     pub(crate) fn finish(&mut self) -> (RecordBatch, RecordBatch) {
-        (self.red.finish(), self.errors.finish())
+        let rows = (self.red.finish(&self.batch), self.errors.finish(&self.batch));
+        self.batch = BatchKeys::default();
+        rows
     }
-}
 
-/// `METHOD route` where there is a route, else the span's name.
-fn operation(span: &Span, attributes: &Attributes<'_>) -> String {
-    let method = attributes.text(RECORD_COLUMNS.http_request_method);
-    match (attributes.text(RECORD_COLUMNS.http_route), method) {
-        (Some(route), Some(method)) => format!("{method} {route}"),
-        (Some(route), None) => route.to_owned(),
-        (None, _) => span.name.clone(),
+    /// The cohort, told apart further by what the record itself says, such as the variant of a feature flag.
+    #[inline]
+    fn with_record(&mut self, cohort: u32, attributes: &[Attribute<'_>]) -> u32 {
+        if !attributes.iter().any(|attribute| self.keys.is_of_record(attribute.key)) {
+            return cohort;
+        }
+        let further = self.batch.cohort_at(cohort).with_record(attributes, &self.keys);
+        self.batch.cohort(&further)
     }
-}
 
-fn has_status_error(span: &Span) -> bool {
-    span.status.as_ref().is_some_and(|status| status.code == i32::from(StatusCode::Error))
+    /// `METHOD route` where there is a route, else the span's name.
+    #[inline]
+    fn name_operation(&mut self, span: &Span<'_>, (columns, row): Row<'_>) {
+        self.scratch.clear();
+        let Some(route) = columns.text_at(RECORD_COLUMNS.http_route, row) else {
+            self.scratch.extend_from_slice(span.name);
+            return;
+        };
+        if let Some(method) = columns.text_at(RECORD_COLUMNS.http_request_method, row) {
+            self.scratch.extend_from_slice(method);
+            self.scratch.push(b' ');
+        }
+        self.scratch.extend_from_slice(route);
+    }
 }
 
 /// Its status is ERROR, or it is a server span with an HTTP status of 500 or above.
-fn failed(span: &Span, attributes: &Attributes<'_>) -> bool {
-    let http_status = attributes.integer(RECORD_COLUMNS.http_response_status_code);
-    has_status_error(span) || (span.kind == i32::from(SpanKind::Server) && http_status.is_some_and(|status| status >= HTTP_SERVER_ERROR))
+#[inline]
+fn failed(seen: Seen<'_, '_>) -> bool {
+    let (columns, row) = seen.row;
+    seen.span.status_code == STATUS_ERROR
+        || (seen.span.kind == KIND_SERVER
+            && columns.number_at(RECORD_COLUMNS.http_response_status_code, row).is_some_and(|status| status >= HTTP_SERVER_ERROR))
 }

@@ -28,20 +28,30 @@ impl Operations {
         Self { max, services: HashMap::new(), over }
     }
 
-    /// The name an operation is counted under.
-    pub(super) fn admit(&mut self, service: &str, operation: &str) -> Arc<str> {
+    /// The name of an operation that came too late to have its own.
+    pub(super) fn other() -> Arc<str> {
+        OTHER.clone()
+    }
+
+    /// Counts a span whose operation came too late.
+    pub(super) fn count_over_limit(&self) {
+        self.over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The name an operation is counted under; `None`, and counted, when there is no room for it.
+    pub(super) fn admit(&mut self, service: &str, operation: &str) -> Option<Arc<str>> {
         let operation = cut(operation, OPERATION_BYTES_MAX);
         if let Some(known) = self.services.get(service).and_then(|operations| operations.get(operation)) {
-            return known.clone();
+            return Some(known.clone());
         }
         let room = self.services.get(service).map_or(self.services.len() < SERVICES_MAX && self.max > 0, |known| known.len() < self.max);
         if !room {
-            self.over.fetch_add(1, Ordering::Relaxed);
-            return OTHER.clone();
+            self.count_over_limit();
+            return None;
         }
         let name: Arc<str> = operation.into();
         self.services.entry(service.to_owned()).or_default().insert(name.clone());
-        name
+        Some(name)
     }
 }
 
@@ -62,9 +72,9 @@ mod tests {
     fn operations_past_the_limit_are_counted_together() {
         let over = Arc::new(AtomicU64::new(0));
         let mut operations = Operations::new(2, over.clone());
-        let names: Vec<_> = ["a", "b", "c", "a"].iter().map(|name| operations.admit("shop", name).to_string()).collect();
-        assert_eq!(names, ["a", "b", OTHER_OPERATION, "a"]);
-        assert_eq!(&*operations.admit("other", "c"), "c");
+        let names: Vec<_> = ["a", "b", "c", "a"].iter().map(|name| operations.admit("shop", name)).collect();
+        assert_eq!(names, [Some("a".into()), Some("b".into()), None, Some("a".into())]);
+        assert_eq!(operations.admit("other", "c"), Some("c".into()));
         assert_eq!(over.load(Ordering::Relaxed), 1);
     }
 

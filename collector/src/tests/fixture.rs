@@ -18,13 +18,13 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
-use prost::Message as _;
 
 use crate::config::CollectorConfig;
-use crate::decode::Records;
+use crate::decode::{Checked, decode};
 use crate::request::{Encoding, Request, Signal};
 use crate::rollup::{CohortKeys, Operations, Rollup};
 use crate::rows::Rows;
+use crate::tests::oracle::Records;
 use crate::wanted::Wanted;
 
 /// 2026-11-20T21:31:05.123456789Z.
@@ -261,12 +261,7 @@ pub(crate) fn numbered_span(number: u64) -> Span {
 }
 
 pub(crate) fn protobuf(records: &Records) -> Request {
-    let body = match records {
-        Records::Traces(request) => request.encode_to_vec(),
-        Records::Metrics(request) => request.encode_to_vec(),
-        Records::Logs(request) => request.encode_to_vec(),
-    };
-    Request { signal: records.signal(), encoding: Encoding::Protobuf, body: body.into() }
+    Request { signal: records.signal(), encoding: Encoding::Protobuf, body: records.encode().into() }
 }
 
 pub(crate) fn json(signal: Signal, body: &str) -> Request {
@@ -282,16 +277,30 @@ pub(crate) fn rows() -> Rows {
 
 /// All rows that come of some records.
 pub(crate) fn rows_of(records: &[Records]) -> Vec<(TableName, RecordBatch)> {
+    let checked: Vec<Checked> = records.iter().map(|records| decode(&protobuf(records), u64::MAX).unwrap()).collect();
+    rows_of_checked(&checked)
+}
+
+/// All rows that come of checked requests.
+pub(crate) fn rows_of_checked(checked: &[Checked]) -> Vec<(TableName, RecordBatch)> {
     let mut rows = rows();
-    records.iter().for_each(|records| rows.append(records, RECEIVED, Wanted::ALL));
+    checked.iter().for_each(|checked| rows.append(checked, RECEIVED, Wanted::ALL).unwrap());
     rows.finish()
+}
+
+/// A batch with its columns in the types that the table publishes.
+pub(crate) fn published(table: TableName, batch: &RecordBatch) -> RecordBatch {
+    let schema = table.schema();
+    let columns = schema.fields().iter().zip(batch.columns());
+    let columns = columns.map(|(field, column)| arrow::compute::cast(column, field.data_type()).unwrap()).collect();
+    RecordBatch::try_new(schema, columns).unwrap()
 }
 
 /// The rows of one table as JSON objects; a column that is null is not there.
 pub(crate) fn json_rows(batches: &[(TableName, RecordBatch)], table: TableName) -> Vec<serde_json::Value> {
     let mut lines = Vec::new();
     let mut writer = arrow::json::LineDelimitedWriter::new(&mut lines);
-    batches.iter().filter(|(name, _)| *name == table).for_each(|(_, batch)| writer.write(batch).unwrap());
+    batches.iter().filter(|(name, _)| *name == table).for_each(|(_, batch)| writer.write(&published(table, batch)).unwrap());
     writer.finish().unwrap();
     String::from_utf8(lines).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

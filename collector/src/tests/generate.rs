@@ -15,7 +15,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::fixture::{START, attribute, logs_of, metrics_of, text, traces_of};
-use crate::decode::Records;
+use crate::tests::oracle::Records;
 
 fn words() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "[a-c]{1,2}", "\\PC{0,8}"]

@@ -10,7 +10,7 @@ use haldane_store::{Classified, Fault, SystemClock, TableName, Tables};
 use super::fixture::{log, logs_of, metrics, metrics_of, numbered_span, traces_of};
 use super::world::{Served, config, expect, number, open, send, tables};
 use crate::collector::Collector;
-use crate::decode::Records;
+use crate::tests::oracle::Records;
 use crate::wal::writer::Syncer;
 
 fn spans(numbers: std::ops::Range<u64>) -> Records {

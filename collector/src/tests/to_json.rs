@@ -14,8 +14,9 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
-use crate::decode::{Records, base64, hex};
 use crate::request::{Encoding, Request};
+use crate::tests::oracle::Records;
+use crate::{base64, hex};
 
 /// The same records as [`super::fixture::protobuf`] gives, in JSON.
 pub(crate) fn request(records: &Records) -> Request {

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::fixture::protobuf;
 use crate::collector::{Collector, Meter, ServeError};
 use crate::config::{CollectorConfig, WalConfig};
-use crate::decode::Records;
 use crate::intake::{AcceptError, Intake};
+use crate::tests::oracle::Records;
 
 /// Long enough for a slow machine; nothing waits that long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -58,7 +58,7 @@ pub(super) fn list(name: &str, item: DataType) -> Field {
 
 pub(super) fn promoted(columns: &[AttributeColumn]) -> impl Iterator<Item = Field> + '_ {
     columns.iter().map(|column| match column.kind {
-        AttributeType::Text => text(column.column),
+        AttributeType::Text | AttributeType::FreeText => text(column.column),
         AttributeType::Integer => long(column.column),
     })
 }

@@ -1,22 +1,27 @@
 //! The committed part of a table: one version of a Delta table, and how the next one is made.
+//!
+//! Always holds: a commit is one file that is put where none was, so it happens once. A commit that may or may not have happened (the disk or the store
+//! failed behind it) is found by its transaction when the next one is tried, and adopted. Making a version does not need what the versions before
+//! it hold: that is read when a reader asks, and kept.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::{Session, TableProvider};
 use deltalake_core::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add, StructType, Transaction};
+use deltalake_core::kernel::transaction::{CommitData, TransactionError};
+use deltalake_core::kernel::{Action, Add, StructField, StructType, Transaction};
+use deltalake_core::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake_core::operations::create::CreateBuilder;
-use deltalake_core::parquet::basic::{Compression, ZstdLevel};
-use deltalake_core::parquet::file::properties::WriterProperties;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
-use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
 use deltalake_core::{DeltaTable, DeltaTableError};
+use tokio::sync::Mutex;
 
 use super::Access;
+use super::file::{self, FileError};
 use crate::schema::TableName;
 
 /// What went wrong below us.
@@ -25,6 +30,12 @@ pub enum DeltaFailure {
     /// The Delta library or the storage under it.
     #[error("Delta table operation failed")]
     Delta(#[from] DeltaTableError),
+    /// A commit could not be written.
+    #[error("cannot write a commit")]
+    Commit(#[from] TransactionError),
+    /// The rows could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The disk.
     #[error("cannot make {what} durable")]
     Disk {
@@ -39,59 +50,163 @@ pub enum DeltaFailure {
         /// The path.
         path: String,
     },
+    /// Somebody else changed what the table is.
+    #[error("version {version} of the table, by another process, changes its schema or protocol: restart to take it over")]
+    Changed {
+        /// Which one.
+        version: u64,
+    },
+    /// The thread that writes went away.
+    #[error("the rows could not be written for lack of a thread")]
+    Lost(#[from] tokio::task::JoinError),
 }
 
 /// One version of a table; none when it is missing and may not be created. Cloning copies pointers only.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Committed {
-    table: Option<Arc<DeltaTable>>,
+    table: Option<Arc<Opened>>,
+    version: u64,
 }
+
+/// What all versions of a table share.
+#[derive(Debug)]
+struct Opened {
+    name: TableName,
+    folder: PathBuf,
+    log_store: LogStoreRef,
+    /// As a reader last needed it.
+    loaded: Mutex<DeltaTable>,
+}
+
+/// What a commit brought: the next version, and the log sequence it reaches.
+#[derive(Debug)]
+pub(super) struct Appended {
+    pub(super) committed: Committed,
+    pub(super) through: u64,
+}
+
+/// The table has moved on since this version was looked up: look again.
+#[derive(Debug)]
+pub(super) struct Overtaken;
 
 impl Committed {
     pub(super) async fn open(name: TableName, dir: &Path, access: Access) -> Result<Self, DeltaFailure> {
         let exists = dir.join("_delta_log").is_dir();
-        match (exists, access) {
-            (false, Access::ReadOnly) => Ok(Self { table: None }),
-            (false, Access::ReadWrite) => Ok(Self { table: Some(Arc::new(create(name, dir).await?)) }),
-            (true, Access::ReadOnly | Access::ReadWrite) => {
-                let table = deltalake_core::open_table(url_of(dir)?).await?;
-                Ok(Self { table: Some(Arc::new(table)) })
-            }
-        }
+        let table = match (exists, access) {
+            (false, Access::ReadOnly) => return Ok(Self::default()),
+            (false, Access::ReadWrite) => create(name, dir).await?,
+            (true, Access::ReadOnly) => deltalake_core::open_table(url_of(dir)?).await?,
+            (true, Access::ReadWrite) => with_all_columns(name, deltalake_core::open_table(url_of(dir)?).await?).await?,
+        };
+        let version = table.version().unwrap_or(0);
+        let folder = std::path::absolute(dir).map_err(|source| DeltaFailure::Disk { what: dir.display().to_string(), source })?;
+        let opened = Opened { name, folder, log_store: table.log_store(), loaded: Mutex::new(table) };
+        Ok(Self { table: Some(Arc::new(opened)), version })
     }
 
     /// The last sequence this collector has committed.
     pub(super) async fn transaction(&self, collector: &str) -> Result<u64, DeltaFailure> {
-        let Some(table) = &self.table else { return Ok(0) };
-        let log_store = table.log_store();
-        let version = table.snapshot()?.transaction_version(log_store.as_ref(), collector).await?;
+        let Some(opened) = &self.table else { return Ok(0) };
+        let mut loaded = opened.loaded.lock().await;
+        loaded.update_incremental(None).await?;
+        let version = loaded.snapshot()?.transaction_version(opened.log_store.as_ref(), collector).await?;
         Ok(version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0))
     }
 
     /// Writes the rows and commits them as one version that carries the collector's sequence.
-    pub(super) async fn append(self, rows: RecordBatch, collector: &str, through: u64) -> Result<Self, DeltaFailure> {
-        let Some(table) = self.table else {
+    pub(super) async fn append(self, batches: Vec<RecordBatch>, collector: &str, through: u64) -> Result<Appended, DeltaFailure> {
+        let Some(opened) = self.table else {
             return Err(DeltaTableError::NotInitialized.into());
         };
-        let mut writer = RecordBatchWriter::for_table(&table)?.with_writer_properties(writer_properties());
-        writer.write(rows).await?;
-        let adds = writer.flush().await?;
-        make_durable(&table, adds.iter().map(|add| add.path.clone())).await?;
-        let version = commit(&table, adds, collector, through).await?;
-        make_durable(&table, [format!("_delta_log/{version:020}.json")]).await?;
-        let mut next = DeltaTable::clone(&table);
-        next.update_incremental(None).await?;
-        Ok(Self { table: Some(Arc::new(next)) })
+        let (name, folder) = (opened.name, opened.folder.clone());
+        let files = tokio::task::spawn_blocking(move || file::write(name, &folder, &batches)).await??;
+        let written: Vec<PathBuf> = files.iter().map(|file| opened.folder.join(&file.path)).collect();
+        let (version, reached) = opened.commit(self.version, files, collector, through).await?;
+        if reached != through {
+            // An earlier try had got through after all; what was just written belongs to nothing.
+            written.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        }
+        Ok(Appended { committed: Self { table: Some(opened), version }, through: reached })
     }
 
     /// The committed rows for DataFusion; `None` when there are none.
-    pub(super) fn provider(&self, session: &dyn Session) -> Result<Option<Arc<dyn TableProvider>>, DeltaTableError> {
-        let Some(table) = &self.table else { return Ok(None) };
-        let snapshot = table.snapshot()?.snapshot().clone();
+    pub(super) async fn provider(
+        &self,
+        session: &dyn Session,
+    ) -> Result<Option<Result<Arc<dyn TableProvider>, Overtaken>>, DeltaTableError> {
+        let Some(opened) = &self.table else { return Ok(None) };
+        let snapshot = {
+            let mut loaded = opened.loaded.lock().await;
+            if loaded.version().is_none_or(|version| version < self.version) {
+                loaded.update_incremental(Some(self.version)).await?;
+            }
+            if loaded.version() != Some(self.version) {
+                return Ok(Some(Err(Overtaken)));
+            }
+            loaded.update_datafusion_session(session)?;
+            loaded.snapshot()?.snapshot().clone()
+        };
         let mut config = DeltaScanConfig::new_from_session(session).with_wrap_partition_values(false);
         config.schema_force_view_types = false;
-        table.update_datafusion_session(session)?;
-        Ok(Some(Arc::new(DeltaScanNext::new(snapshot, config)?)))
+        Ok(Some(Ok(Arc::new(DeltaScanNext::new(snapshot, config)?))))
+    }
+}
+
+impl Opened {
+    /// Puts the commit behind `version`, or behind what others have put there meanwhile. Answers its version and the sequence it reaches, which is an
+    /// earlier one when an earlier try turns out to have got through.
+    async fn commit(&self, mut version: u64, files: Vec<Add>, collector: &str, through: u64) -> Result<(u64, u64), DeltaFailure> {
+        let sequence = i64::try_from(through).map_err(|_| DeltaTableError::generic("log sequence past 2^63"))?;
+        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: Some(vec!["date".to_owned()]), predicate: None };
+        let actions = files.into_iter().map(Action::Add).collect();
+        let data = CommitData::new(actions, operation, HashMap::new(), vec![Transaction::new(collector, sequence)]);
+        let bytes = data.get_bytes()?;
+        loop {
+            version += 1;
+            let entry = CommitOrBytes::LogBytes(bytes.clone());
+            match self.log_store.write_commit_entry(version, entry, uuid::Uuid::new_v4()).await {
+                Ok(()) => {
+                    self.make_durable(version).await?;
+                    return Ok((version, through));
+                }
+                Err(TransactionError::VersionAlreadyExists(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if let Some(reached) = self.own_commit(version, collector).await? {
+                self.make_durable(version).await?;
+                return Ok((version, reached));
+            }
+        }
+    }
+
+    /// The sequence that a commit reaches when it is this collector's own; none when it is somebody else's and only changes files.
+    async fn own_commit(&self, version: u64, collector: &str) -> Result<Option<u64>, DeltaFailure> {
+        let Some(bytes) = self.log_store.read_commit_entry(version).await? else { return Ok(None) };
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let action: Action = serde_json::from_slice(line).map_err(|error| DeltaTableError::generic(error.to_string()))?;
+            match action {
+                Action::Txn(txn) if txn.app_id == collector => return Ok(Some(u64::try_from(txn.version).unwrap_or(0))),
+                Action::Metadata(_) | Action::Protocol(_) => return Err(DeltaFailure::Changed { version }),
+                Action::Txn(_)
+                | Action::Add(_)
+                | Action::Remove(_)
+                | Action::Cdc(_)
+                | Action::CommitInfo(_)
+                | Action::DomainMetadata(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The object store does not sync what it writes to a local disk, and the log's segment is removed on our word: so we do.
+    async fn make_durable(&self, version: u64) -> Result<(), DeltaFailure> {
+        let file = self.folder.join(format!("_delta_log/{version:020}.json"));
+        let what = file.display().to_string();
+        let synced = tokio::task::spawn_blocking(move || {
+            std::fs::File::open(&file).and_then(|opened| opened.sync_all())?;
+            std::fs::File::open(file.parent().unwrap_or(&file)).and_then(|opened| opened.sync_all())
+        });
+        synced.await?.map_err(|source| DeltaFailure::Disk { what, source })
     }
 }
 
@@ -108,47 +223,25 @@ async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure>
     Ok(table)
 }
 
-fn delta_columns(schema: &SchemaRef) -> Result<Vec<deltalake_core::StructField>, DeltaTableError> {
+/// Adds the columns that this version of the program has and the table has not.
+async fn with_all_columns(name: TableName, table: DeltaTable) -> Result<DeltaTable, DeltaFailure> {
+    let there: Vec<String> = table.snapshot()?.schema().fields().map(|field| field.name().clone()).collect();
+    let missing: Vec<StructField> = delta_columns(&name.schema())?.into_iter().filter(|column| !there.contains(column.name())).collect();
+    if missing.is_empty() {
+        return Ok(table);
+    }
+    tracing::info!(table = name.as_str(), columns = missing.len(), "adding new columns to the table");
+    Ok(table.add_columns().with_fields(missing).await?)
+}
+
+fn delta_columns(schema: &SchemaRef) -> Result<Vec<StructField>, DeltaTableError> {
     use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
     let columns: StructType = schema.as_ref().try_into_kernel()?;
     Ok(columns.fields().cloned().collect())
-}
-
-async fn commit(table: &DeltaTable, adds: Vec<Add>, collector: &str, through: u64) -> Result<u64, DeltaTableError> {
-    let sequence = i64::try_from(through).map_err(|_| DeltaTableError::generic("log sequence past 2^63"))?;
-    let properties = CommitProperties::default().with_application_transaction(Transaction::new(collector, sequence));
-    let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: Some(vec!["date".to_owned()]), predicate: None };
-    let finished = CommitBuilder::from(properties)
-        .with_actions(adds.into_iter().map(Action::Add).collect())
-        .build(Some(table.snapshot()?), table.log_store(), operation)
-        .await?;
-    Ok(finished.version())
-}
-
-fn writer_properties() -> WriterProperties {
-    WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default())).build()
 }
 
 fn url_of(dir: &Path) -> Result<url::Url, DeltaFailure> {
     let unusable = || DeltaFailure::Path { path: dir.display().to_string() };
     let absolute = std::path::absolute(dir).map_err(|_| unusable())?;
     url::Url::from_directory_path(absolute).map_err(|()| unusable())
-}
-
-/// The object store does not sync what it writes to a local disk, and the log's segment is removed on our word: so we do.
-async fn make_durable(table: &DeltaTable, paths: impl IntoIterator<Item = String>) -> Result<(), DeltaFailure> {
-    let Ok(root) = table.table_url().to_file_path() else { return Ok(()) };
-    let files: Vec<_> = paths.into_iter().map(|path| root.join(path)).collect();
-    let synced = tokio::task::spawn_blocking(move || files.iter().try_for_each(|file| sync(file)));
-    synced
-        .await
-        .unwrap_or_else(|cause| Err(("a file".to_owned(), std::io::Error::other(cause))))
-        .map_err(|(what, source)| DeltaFailure::Disk { what, source })
-}
-
-fn sync(file: &Path) -> Result<(), (String, std::io::Error)> {
-    let fail = |source| (file.display().to_string(), source);
-    std::fs::File::open(file).and_then(|opened| opened.sync_all()).map_err(fail)?;
-    let folder = file.parent().unwrap_or(file);
-    std::fs::File::open(folder).and_then(|opened| opened.sync_all()).map_err(fail)
 }

@@ -1,13 +1,10 @@
 //! Rows that are visible but not in Parquet yet, in the order they were published.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
-use arrow::error::ArrowError;
+use arrow::array::ArrayData;
 use arrow::record_batch::RecordBatch;
-
-use crate::schema::TableName;
 
 /// How much of a table is hot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +19,7 @@ pub struct HotSize {
 struct HotBatch {
     through: u64,
     rows: RecordBatch,
+    bytes: usize,
 }
 
 /// Hot batches of one table. Cloning copies pointers only.
@@ -33,7 +31,8 @@ pub(super) struct HotBatches {
 
 impl HotBatches {
     pub(super) fn push(&mut self, through: u64, rows: RecordBatch) {
-        self.batches.push(Arc::new(HotBatch { through, rows }));
+        let bytes = size_of_batch(&rows);
+        self.batches.push(Arc::new(HotBatch { through, rows, bytes }));
     }
 
     /// Notes that everything up to `through` has been published.
@@ -54,6 +53,11 @@ impl HotBatches {
         self.batches.retain(|batch| batch.through > through);
     }
 
+    /// How many rows a commit that reaches `through` has.
+    pub(super) fn rows_through(&self, through: u64) -> usize {
+        self.batches.iter().filter(|batch| batch.through <= through).map(|batch| batch.rows.num_rows()).sum()
+    }
+
     pub(super) fn rows(&self) -> Vec<RecordBatch> {
         self.batches.iter().map(|batch| batch.rows.clone()).collect()
     }
@@ -61,23 +65,20 @@ impl HotBatches {
     pub(super) fn size(&self) -> HotSize {
         HotSize {
             rows: self.batches.iter().map(|batch| batch.rows.num_rows()).sum(),
-            bytes: self.batches.iter().map(|batch| batch.rows.get_array_memory_size()).sum(),
+            bytes: self.batches.iter().map(|batch| batch.bytes).sum(),
         }
-    }
-
-    /// All rows as one batch in the table's file order.
-    pub(super) fn sorted(&self, table: TableName) -> Result<RecordBatch, ArrowError> {
-        let schema = table.schema();
-        let rows = concat_batches(&schema, self.batches.iter().map(|batch| &batch.rows))?;
-        let by: Vec<SortColumn> = table
-            .sort_columns()
-            .iter()
-            .map(|name| Ok(SortColumn { values: column(&rows, name)?, options: None }))
-            .collect::<Result<_, ArrowError>>()?;
-        take_record_batch(&rows, &lexsort_to_indices(&by, None)?)
     }
 }
 
-fn column(rows: &RecordBatch, name: &str) -> Result<ArrayRef, ArrowError> {
-    rows.column_by_name(name).cloned().ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
+/// The memory of a batch. Its columns share buffers where they say nothing, and each counts once.
+fn size_of_batch(rows: &RecordBatch) -> usize {
+    let mut seen = HashSet::new();
+    rows.columns().iter().map(|column| size_of_data(&column.to_data(), &mut seen)).sum()
+}
+
+fn size_of_data(data: &ArrayData, seen: &mut HashSet<*const u8>) -> usize {
+    let nulls = data.nulls().map(|nulls| nulls.buffer());
+    let buffers = data.buffers().iter().chain(nulls);
+    let own: usize = buffers.filter(|buffer| seen.insert(buffer.data_ptr().as_ptr().cast_const())).map(|buffer| buffer.capacity()).sum();
+    own + data.child_data().iter().map(|child| size_of_data(child, seen)).sum::<usize>()
 }

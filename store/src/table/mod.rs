@@ -6,8 +6,10 @@
 //! Left out on purpose: what a row means, and when to flush; the caller decides both.
 
 mod delta;
+mod file;
 mod folder;
 mod hot;
+mod order;
 mod provider;
 
 use std::collections::BTreeMap;
@@ -22,10 +24,11 @@ use crate::fault::{Classified, Fault};
 use crate::schema::TableName;
 
 pub use delta::DeltaFailure;
+pub use file::FileError;
 pub use folder::{FolderLock, LockError};
 pub use hot::HotSize;
 
-use delta::Committed;
+use delta::{Appended, Committed};
 use hot::HotBatches;
 
 /// Whether a process may write to the tables.
@@ -51,7 +54,7 @@ pub struct TablesConfig {
 pub struct HotRows {
     /// The last log sequence whose rows are in this and all earlier publications.
     pub through: u64,
-    /// Rows by table, in [`TableName::schema`].
+    /// Rows by table, with the columns of [`TableName::schema`]; text may be in dictionaries with keys of 32 bits.
     pub batches: Vec<(TableName, RecordBatch)>,
 }
 
@@ -115,14 +118,6 @@ pub enum CommitError {
     /// The process opened the tables to read only.
     #[error("the tables were opened read-only")]
     ReadOnly,
-    /// The rows could not be brought into order.
-    #[error("cannot sort the rows of {}", table.as_str())]
-    Sort {
-        /// Which table.
-        table: TableName,
-        /// The cause.
-        source: arrow::error::ArrowError,
-    },
     /// Parquet or the commit could not be written.
     #[error("cannot commit {rows} rows to {}", table.as_str())]
     Commit {
@@ -138,7 +133,7 @@ pub enum CommitError {
 impl Classified for CommitError {
     fn fault(&self) -> Fault {
         match self {
-            Self::ReadOnly | Self::Sort { .. } => Fault::Bug,
+            Self::ReadOnly => Fault::Bug,
             Self::Commit { .. } => Fault::Unavailable,
         }
     }
@@ -220,13 +215,13 @@ impl Tables {
         if hot.is_empty() {
             return Ok(Flushed { rows: 0, through });
         }
-        let sorted = hot.sorted(table).map_err(|source| CommitError::Sort { table, source })?;
-        let rows = sorted.num_rows();
-        let committed = committed.append(sorted, collector, through).await.map_err(|source| CommitError::Commit { table, rows, source })?;
+        let rows = hot.size().rows;
+        let appended = committed.append(hot.rows(), collector, through).await;
+        let Appended { committed, through } = appended.map_err(|source| CommitError::Commit { table, rows, source })?;
         let mut view = slot.write();
         view.committed = committed;
         view.hot.drop_through(through);
-        Ok(Flushed { rows, through })
+        Ok(Flushed { rows: hot.rows_through(through), through })
     }
 
     /// How much of a table is hot.

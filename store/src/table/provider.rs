@@ -2,17 +2,24 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use arrow::array::{Array as _, RecordBatchOptions};
+use arrow::compute::cast;
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::expressions::{CastExpr, Column};
+use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use datafusion::scalar::ScalarValue;
 
 use super::View;
+use super::delta::Overtaken;
+use super::hot::HotBatches;
 use crate::schema::TableName;
 
 /// One table, read as it is at the moment of planning.
@@ -50,40 +57,72 @@ impl TableProvider for WholeTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
         let wanted = match projection {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => self.schema.clone(),
         };
-        let hot = MemorySourceConfig::try_new_exec(&[view.hot.rows()], self.schema.clone(), projection.cloned())?;
-        let provider = view.committed.provider(session).map_err(|cause| DataFusionError::External(Box::new(cause)))?;
-        let Some(provider) = provider else { return Ok(hot) };
+        let (hot, provider) = self.look(session).await?;
+        let hot_plan = hot_plan(&hot, &self.schema, &wanted)?;
+        let Some(provider) = provider else { return Ok(hot_plan) };
         let limit = if filters.is_empty() { limit } else { None };
-        let committed = provider.scan(session, Some(&columns_of(&provider.schema(), &wanted)?), filters, limit).await?;
+        let committed = provider.scan(session, Some(&columns_of(&provider.schema(), &wanted)), filters, limit).await?;
         let committed = with_schema(committed, &wanted)?;
-        if view.hot.is_empty() {
+        if hot.is_empty() {
             return Ok(committed);
         }
-        UnionExec::try_new(vec![committed, hot])
+        UnionExec::try_new(vec![committed, hot_plan])
     }
 }
 
-/// Where the wanted columns stand in the committed table.
-fn columns_of(committed: &Schema, wanted: &Schema) -> Result<Vec<usize>> {
-    wanted.fields().iter().map(|field| Ok(committed.index_of(field.name())?)).collect()
+impl WholeTable {
+    /// The hot rows and the version that goes with them.
+    async fn look(&self, session: &dyn Session) -> Result<(HotBatches, Option<Arc<dyn TableProvider>>)> {
+        loop {
+            let View { committed, hot } = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let provider = committed.provider(session).await.map_err(|cause| DataFusionError::External(Box::new(cause)))?;
+            match provider.transpose() {
+                Ok(provider) => return Ok((hot, provider)),
+                Err(Overtaken) => {} // another reader has loaded what came after: by now the view has it too
+            }
+        }
+    }
 }
 
-/// Casts columns whose type reads differently from Parquet than we publish it.
+/// The hot rows in the types that the table publishes.
+fn hot_plan(hot: &HotBatches, published: &SchemaRef, wanted: &SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
+    let mut batches = Vec::new();
+    for rows in hot.rows() {
+        let columns = wanted.fields().iter().map(|field| {
+            let column = rows.column(published.index_of(field.name())?);
+            if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast(column, field.data_type()) }
+        });
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+        batches.push(RecordBatch::try_new_with_options(wanted.clone(), columns, &options)?);
+    }
+    Ok(MemorySourceConfig::try_new_exec(&[batches], wanted.clone(), None)?)
+}
+
+/// Where the wanted columns stand in the committed table; it may lack those that came with a later version.
+fn columns_of(committed: &Schema, wanted: &Schema) -> Vec<usize> {
+    wanted.fields().iter().filter_map(|field| committed.index_of(field.name()).ok()).collect()
+}
+
+/// Casts columns whose type reads differently from Parquet than we publish it; columns that the table lacks are null.
 fn with_schema(plan: Arc<dyn ExecutionPlan>, wanted: &SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
     if plan.schema().fields() == wanted.fields() {
         return Ok(plan);
     }
     let have = plan.schema();
     let columns = wanted.fields().iter().map(|field| {
-        let at = have.index_of(field.name())?;
-        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
-        let same = have.field(at).data_type() == field.data_type();
-        let column = if same { column } else { Arc::new(CastExpr::new(column, field.data_type().clone(), None)) };
+        let column: Arc<dyn PhysicalExpr> = match have.index_of(field.name()) {
+            Err(_) => Arc::new(Literal::new(ScalarValue::try_from(field.data_type())?)),
+            Ok(at) => {
+                let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
+                let same = have.field(at).data_type() == field.data_type();
+                if same { column } else { Arc::new(CastExpr::new(column, field.data_type().clone(), None)) }
+            }
+        };
         Ok((column, field.name().clone()))
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;

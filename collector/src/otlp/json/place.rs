@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::decode::{base64, hex};
+use crate::{base64, hex};
 
 /// A value of the wrong type, and where it stands.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

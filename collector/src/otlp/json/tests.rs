@@ -37,7 +37,7 @@ fn doubles_have_names_for_what_json_cannot_write() {
 #[test]
 fn ids_are_hex_of_either_case_and_bytes_are_base64() {
     let read = span(r#"{"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"eee19b7ec3c1b174"}"#).unwrap();
-    assert_eq!(crate::decode::hex::encode(&read.trace_id), "5b8efff798038103d269b633813fc60c");
+    assert_eq!(crate::hex::encode(&read.trace_id), "5b8efff798038103d269b633813fc60c");
     assert_eq!(value(r#"{"bytesValue":"aGk="}"#), Some(Value::BytesValue(b"hi".to_vec())));
 }
 

@@ -3,18 +3,29 @@
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends the digits of `bytes`.
-pub(crate) fn encode_into(bytes: &[u8], text: &mut String) {
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+#[inline]
+pub(crate) fn append(bytes: &[u8], text: &mut Vec<u8>) {
+    text.extend(bytes.iter().flat_map(|byte| pair(*byte)));
+}
+
+/// The digits of a trace id.
+#[inline]
+pub(crate) fn digits(id: &[u8; 16]) -> [u8; 32] {
+    let mut digits = [0; 32];
+    for (two, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(id) {
+        *two = pair(*byte);
     }
+    digits
+}
+
+#[inline]
+fn pair(byte: u8) -> [u8; 2] {
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 /// The digits of `bytes`.
 pub(crate) fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    encode_into(bytes, &mut text);
-    text
+    bytes.iter().flat_map(|byte| pair(*byte)).map(char::from).collect()
 }
 
 /// The bytes of an even number of hex digits.
@@ -44,5 +55,13 @@ mod tests {
         assert_eq!(encode(&decode("00aBfF").unwrap()), "00abff");
         assert_eq!(decode("abc"), None);
         assert_eq!(decode("0g"), None);
+    }
+
+    #[test]
+    fn all_ways_of_writing_agree() {
+        let id: [u8; 16] = std::array::from_fn(|at| u8::try_from(at * 17).unwrap());
+        let mut appended = Vec::new();
+        append(&id, &mut appended);
+        assert_eq!((encode(&id).as_bytes(), &digits(&id)[..]), (&appended[..], &appended[..]));
     }
 }

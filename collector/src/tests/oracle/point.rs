@@ -107,18 +107,6 @@ pub(crate) fn points(metric: &Metric) -> Option<(PointKind, Vec<Point<'_>>)> {
     })
 }
 
-/// How many points a metric has.
-pub(crate) fn count(metric: &Metric) -> usize {
-    match &metric.data {
-        None => 0,
-        Some(metric::Data::Gauge(data)) => data.data_points.len(),
-        Some(metric::Data::Sum(data)) => data.data_points.len(),
-        Some(metric::Data::Histogram(data)) => data.data_points.len(),
-        Some(metric::Data::ExponentialHistogram(data)) => data.data_points.len(),
-        Some(metric::Data::Summary(data)) => data.data_points.len(),
-    }
-}
-
 /// A temporality as the tables have it; a number that OTLP does not name stays that number.
 pub(crate) fn temporality_name(temporality: i32) -> String {
     match AggregationTemporality::try_from(temporality) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Builder, StringBuilder};
 use haldane_store::schema::RESOURCE_COLUMNS;
-use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::attributes::{Attributes, Entries, entries};
@@ -14,8 +14,6 @@ use super::value::entity_refs;
 /// A resource, ready to be appended.
 #[derive(Debug)]
 pub(crate) struct ResourceView<'a> {
-    /// As received, duplicates included.
-    pub(crate) received: &'a [KeyValue],
     pub(crate) attributes: Attributes<'a>,
     dropped_attributes_count: u32,
     entity_refs: Option<String>,
@@ -26,7 +24,6 @@ impl<'a> ResourceView<'a> {
     pub(crate) fn new(resource: Option<&'a Resource>, schema_url: &'a str) -> Self {
         let received = resource.map_or(&[][..], |resource| &resource.attributes);
         Self {
-            received,
             attributes: Attributes::of_resource(received),
             dropped_attributes_count: resource.map_or(0, |resource| resource.dropped_attributes_count),
             entity_refs: resource.and_then(|resource| entity_refs(&resource.entity_refs)),

@@ -64,22 +64,6 @@ impl<'a> Attributes<'a> {
         }
         Self { columns, rest }
     }
-
-    /// The text in a column; `None` also for a number.
-    pub(crate) fn text(&self, column: usize) -> Option<&str> {
-        match self.columns.get(column)? {
-            Some(ColumnValue::Text(text)) => Some(text),
-            Some(ColumnValue::Integer(_)) | None => None,
-        }
-    }
-
-    /// The number in a column; `None` also for text.
-    pub(crate) fn integer(&self, column: usize) -> Option<i64> {
-        match self.columns.get(column)? {
-            Some(ColumnValue::Integer(number)) => Some(*number),
-            Some(ColumnValue::Text(_)) | None => None,
-        }
-    }
 }
 
 /// All attributes as map entries, for the places that have no columns of their own.
@@ -106,8 +90,8 @@ pub(crate) fn last_of_each_key(attributes: &[KeyValue]) -> impl Iterator<Item = 
 /// The value for a column of this type, and whether that says all that the value says.
 fn convert(value: &AnyValue, kind: AttributeType) -> Option<(ColumnValue<'_>, bool)> {
     match (kind, value.value.as_ref()?) {
-        (AttributeType::Text, Value::StringValue(text)) => Some((ColumnValue::Text(Cow::Borrowed(text)), true)),
-        (AttributeType::Text, _) => text_of(value).map(|text| (ColumnValue::Text(text), false)),
+        (AttributeType::Text | AttributeType::FreeText, Value::StringValue(text)) => Some((ColumnValue::Text(Cow::Borrowed(text)), true)),
+        (AttributeType::Text | AttributeType::FreeText, _) => text_of(value).map(|text| (ColumnValue::Text(text), false)),
         (AttributeType::Integer, Value::IntValue(number)) => Some((ColumnValue::Integer(*number), true)),
         (AttributeType::Integer, Value::StringValue(text)) => text.trim().parse().ok().map(|number| (ColumnValue::Integer(number), false)),
         (AttributeType::Integer, Value::DoubleValue(number)) => whole(*number).map(|number| (ColumnValue::Integer(number), false)),
@@ -141,55 +125,3 @@ impl Lookup {
 
 static RESOURCE: LazyLock<Lookup> = LazyLock::new(|| Lookup::new(RESOURCE_COLUMNS));
 static RECORD: LazyLock<Lookup> = LazyLock::new(|| Lookup::new(SPAN_AND_LOG_COLUMNS));
-
-/// The places of the record columns that the roll-ups read.
-#[derive(Debug)]
-pub(crate) struct RecordColumns {
-    pub(crate) http_request_method: usize,
-    pub(crate) http_route: usize,
-    pub(crate) http_response_status_code: usize,
-    pub(crate) error_type: usize,
-    pub(crate) exception_type: usize,
-    pub(crate) exception_message: usize,
-}
-
-/// The places of the resource columns that the roll-ups read.
-#[derive(Debug)]
-pub(crate) struct ResourceColumns {
-    pub(crate) service_name: usize,
-    pub(crate) service_namespace: usize,
-    pub(crate) service_version: usize,
-    pub(crate) service_instance_id: usize,
-    pub(crate) deployment_environment_name: usize,
-    pub(crate) host_name: usize,
-    pub(crate) k8s_pod_name: usize,
-}
-
-pub(crate) static RECORD_COLUMNS: LazyLock<RecordColumns> = LazyLock::new(|| {
-    let at = |name| place_of(SPAN_AND_LOG_COLUMNS, name);
-    RecordColumns {
-        http_request_method: at("http_request_method"),
-        http_route: at("http_route"),
-        http_response_status_code: at("http_response_status_code"),
-        error_type: at("error_type"),
-        exception_type: at("exception_type"),
-        exception_message: at("exception_message"),
-    }
-});
-
-pub(crate) static RESOURCE_PLACES: LazyLock<ResourceColumns> = LazyLock::new(|| {
-    let at = |name| place_of(RESOURCE_COLUMNS, name);
-    ResourceColumns {
-        service_name: at("service_name"),
-        service_namespace: at("service_namespace"),
-        service_version: at("service_version"),
-        service_instance_id: at("service_instance_id"),
-        deployment_environment_name: at("deployment_environment_name"),
-        host_name: at("host_name"),
-        k8s_pod_name: at("k8s_pod_name"),
-    }
-});
-
-fn place_of(columns: &[AttributeColumn], name: &str) -> usize {
-    columns.iter().position(|column| column.column == name).expect("the schema has this column")
-}

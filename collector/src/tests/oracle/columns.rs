@@ -65,7 +65,7 @@ pub(crate) struct PromotedColumns(Vec<PromotedColumn>);
 impl PromotedColumns {
     pub(crate) fn new(attributes: &[AttributeColumn]) -> Self {
         let column = |attribute: &AttributeColumn| match attribute.kind {
-            AttributeType::Text => PromotedColumn::Text(StringBuilder::new()),
+            AttributeType::Text | AttributeType::FreeText => PromotedColumn::Text(StringBuilder::new()),
             AttributeType::Integer => PromotedColumn::Integer(Int64Builder::new()),
         };
         Self(attributes.iter().map(column).collect())
@@ -174,7 +174,7 @@ pub(crate) fn append_text(column: &mut StringBuilder, text: &str) {
 /// An id as hex digits, null when it is missing.
 pub(crate) fn append_id(column: &mut StringBuilder, id: &[u8], scratch: &mut String) {
     scratch.clear();
-    super::hex::encode_into(id, scratch);
+    scratch.push_str(&crate::hex::encode(id));
     append_text(column, scratch);
 }
 
@@ -183,7 +183,7 @@ pub(crate) fn append_instant(column: &mut Int64Builder, nanos: u64) {
     column.append_option((nanos > 0).then(|| signed(nanos)));
 }
 
-/// A number that [`super::check`] has found to fit.
+/// A number that was found to fit.
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

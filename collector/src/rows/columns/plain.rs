@@ -1,0 +1,89 @@
+//! Text that seldom repeats: one value after the other.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+
+use super::dictionary::text_array;
+use super::{Seal, Validity};
+
+/// A column of text that seldom repeats.
+#[derive(Debug)]
+pub(crate) struct PlainColumn {
+    ends: Vec<i32>,
+    bytes: Vec<u8>,
+    validity: Validity,
+}
+
+impl PlainColumn {
+    pub(crate) fn new() -> Self {
+        Self { ends: Vec::new(), bytes: Vec::new(), validity: Validity::default() }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.ends.len().saturating_sub(1)
+    }
+
+    /// Gives a row its text; of two for one row the later one stays.
+    #[inline]
+    pub(crate) fn set(&mut self, row: usize, text: &[u8]) {
+        self.set_with(row, |bytes| bytes.extend_from_slice(text));
+    }
+
+    /// Gives a row the text that a function appends.
+    #[inline]
+    pub(crate) fn set_with(&mut self, row: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.take_back(row);
+        self.pad(row);
+        write(&mut self.bytes);
+        self.end();
+        self.validity.push(true);
+    }
+
+    /// The text of the row that was given one last.
+    pub(crate) fn text_at(&self, row: usize) -> Option<&[u8]> {
+        let set = self.validity.valid.get(row).copied().unwrap_or(false);
+        set.then(|| &self.bytes[self.ends[row].cast_unsigned() as usize..self.ends[row + 1].cast_unsigned() as usize])
+    }
+
+    fn pad(&mut self, row: usize) {
+        if self.ends.is_empty() {
+            self.ends.push(0);
+        }
+        let missing = row - self.rows().min(row);
+        if missing > 0 {
+            let last = self.ends[self.ends.len() - 1];
+            self.ends.resize(row + 1, last);
+            self.validity.push_nulls(missing);
+        }
+    }
+
+    /// Only the last row can have been given a text before.
+    fn take_back(&mut self, row: usize) {
+        if self.rows() > row {
+            self.ends.truncate(row + 1);
+            self.bytes.truncate(self.ends[row].cast_unsigned() as usize);
+            let set = self.validity.valid.pop();
+            self.validity.nulls -= usize::from(set == Some(false));
+        }
+    }
+
+    fn end(&mut self) {
+        self.ends.push(i32::try_from(self.bytes.len()).expect("a batch is sealed long before it has 2 GiB of text"));
+    }
+
+    pub(crate) fn finish(&mut self, seal: &Seal) -> ArrayRef {
+        self.finish_rows(seal, seal.rows)
+    }
+
+    pub(super) fn finish_rows(&mut self, seal: &Seal, rows: usize) -> ArrayRef {
+        if self.rows() == 0 {
+            let nulls = (rows > 0).then(|| seal.nulls(rows));
+            let empty = StringArray::try_new(seal.no_offsets(rows), Vec::<u8>::new().into(), nulls);
+            return Arc::new(empty.expect("there is no text in it"));
+        }
+        self.pad(rows);
+        let (ends, bytes) = (std::mem::take(&mut self.ends), std::mem::take(&mut self.bytes));
+        Arc::new(text_array(ends, bytes, self.validity.finish()))
+    }
+}

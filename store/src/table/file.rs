@@ -1,0 +1,298 @@
+//! Writes hot rows as Parquet files: one file for each day, one sorted row group for each group of batches.
+//!
+//! Always holds: a file is whole and durable, and so is its name, before anybody is told of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Date32Type, Int32Type, SchemaRef, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use deltalake_core::kernel::Add;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use serde_json::{Map, Value, json};
+
+use super::order;
+use crate::schema::TableName;
+
+/// Batches are joined to row groups of at least this many rows;
+const GROUP_ROWS_MIN: usize = 32_768;
+/// what has so many already is a group of its own.
+const GROUP_ROWS_MAX: usize = 131_072;
+/// Longer text is not put into the statistics of a commit.
+const STATISTICS_BYTES_MAX: usize = 64;
+/// The partition column, which stands in the path of a file and not in it.
+const DATE: &str = "date";
+
+/// Why no file was written. What was begun is removed, or left to be found as an orphan.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The rows cannot be brought into order.
+    #[error("cannot sort the rows")]
+    Order(#[from] ArrowError),
+    /// Parquet says no.
+    #[error("cannot write Parquet")]
+    Parquet(#[from] ParquetError),
+    /// The disk says no.
+    #[error("cannot write {}", path.display())]
+    Disk {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// Writes all rows below the table's folder. Blocks.
+pub(super) fn write(table: TableName, folder: &Path, batches: &[RecordBatch]) -> Result<Vec<Add>, FileError> {
+    let mut files: BTreeMap<i32, OpenFile> = BTreeMap::new();
+    for group in groups(batches) {
+        for (day, rows) in by_day(order::joined(group)?)? {
+            let rows = order::sorted(table, rows)?;
+            let mut file = match files.remove(&day) {
+                Some(file) => file,
+                None => OpenFile::create(folder, day, &rows.schema())?,
+            };
+            file.write(&rows)?;
+            files.insert(day, file);
+        }
+    }
+    files.into_values().map(OpenFile::finish).collect()
+}
+
+/// Neighbouring batches that make a row group together.
+fn groups(batches: &[RecordBatch]) -> impl Iterator<Item = &[RecordBatch]> {
+    let mut rest = batches;
+    std::iter::from_fn(move || {
+        let mut rows = 0;
+        let fits = |batch: &&RecordBatch| {
+            let more = rows == 0 || (rows < GROUP_ROWS_MIN && rows + batch.num_rows() <= GROUP_ROWS_MAX);
+            rows += batch.num_rows();
+            more
+        };
+        let count = rest.iter().take_while(fits).count();
+        let (group, others) = rest.split_at(count);
+        rest = others;
+        (count > 0).then_some(group)
+    })
+}
+
+/// The rows of each day, without the column that says which.
+fn by_day(rows: RecordBatch) -> Result<Vec<(i32, RecordBatch)>, ArrowError> {
+    let at = rows.schema().index_of(DATE)?;
+    let days = rows.column(at).as_primitive_opt::<Date32Type>().ok_or_else(|| ArrowError::SchemaError("date is no date".to_owned()))?;
+    let mut distinct: Vec<i32> = days.values().to_vec();
+    distinct.dedup();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let without_date = |mut rows: RecordBatch| {
+        rows.remove_column(at);
+        rows
+    };
+    if let [day] = distinct[..] {
+        return Ok(vec![(day, without_date(rows))]);
+    }
+    let of_day = |day: i32| {
+        let mask = days.iter().map(|found| Some(found == Some(day))).collect();
+        Ok((day, without_date(filter_record_batch(&rows, &mask)?)))
+    };
+    distinct.into_iter().map(of_day).collect()
+}
+
+struct OpenFile {
+    /// Below the table's folder.
+    name: String,
+    path: PathBuf,
+    day: String,
+    writer: ArrowWriter<File>,
+    statistics: Statistics,
+}
+
+impl OpenFile {
+    fn create(folder: &Path, day: i32, schema: &SchemaRef) -> Result<Self, FileError> {
+        let day = date_text(day);
+        let name = format!("{DATE}={day}/part-{}-c000.zstd.parquet", uuid::Uuid::now_v7());
+        let path = folder.join(&name);
+        let disk = |path: &Path| {
+            let path = path.to_owned();
+            move |source| FileError::Disk { path, source }
+        };
+        let parent = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).map_err(disk(parent))?;
+        let file = File::create_new(&path).map_err(disk(&path))?;
+        // Readers take the types from the table, not from the file.
+        let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options)?;
+        Ok(Self { name, path, day, writer, statistics: Statistics::default() })
+    }
+
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), FileError> {
+        self.statistics.add(rows);
+        self.writer.write(rows)?;
+        Ok(self.writer.flush()?)
+    }
+
+    fn finish(self) -> Result<Add, FileError> {
+        let Self { name, path, day, writer, statistics } = self;
+        let disk = |source| FileError::Disk { path: path.clone(), source };
+        let file = writer.into_inner()?;
+        file.sync_all().map_err(disk)?;
+        let metadata = file.metadata().map_err(disk)?;
+        let folder = path.parent().unwrap_or(&path);
+        for dir in [Some(folder), folder.parent()].into_iter().flatten() {
+            File::open(dir).and_then(|dir| dir.sync_all()).map_err(disk)?;
+        }
+        let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or(Duration::ZERO);
+        Ok(Add {
+            path: name,
+            partition_values: HashMap::from([(DATE.to_owned(), Some(day))]),
+            size: i64::try_from(metadata.len()).unwrap_or(i64::MAX),
+            modification_time: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
+            data_change: true,
+            stats: Some(statistics.to_json().to_string()),
+            tags: None,
+            deletion_vector: None,
+            base_row_id: None,
+            default_row_commit_version: None,
+            clustering_provider: None,
+        })
+    }
+}
+
+/// What a commit says of a file, so that it can be passed over.
+#[derive(Debug, Default)]
+struct Statistics {
+    rows: usize,
+    times: Option<(i64, i64)>,
+    services: Option<(String, String)>,
+    services_missing: usize,
+}
+
+impl Statistics {
+    fn add(&mut self, rows: &RecordBatch) {
+        self.rows += rows.num_rows();
+        let times = rows.column_by_name("time").and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+        for time in times.into_iter().flat_map(|times| times.values()) {
+            let (least, most) = self.times.get_or_insert((*time, *time));
+            (*least, *most) = ((*least).min(*time), (*most).max(*time));
+        }
+        if let Some(services) = rows.column_by_name("service_name") {
+            self.services_missing += services.null_count();
+            each_text(services, |service| {
+                let (least, most) = self.services.get_or_insert_with(|| (service.to_owned(), service.to_owned()));
+                if service < least.as_str() {
+                    service.clone_into(least);
+                }
+                if service > most.as_str() {
+                    service.clone_into(most);
+                }
+            });
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let (mut least, mut most) = (Map::new(), Map::new());
+        if let Some((first, last)) = self.times {
+            least.insert("time".to_owned(), instant(first).into());
+            most.insert("time".to_owned(), instant(last).into());
+        }
+        if let Some((first, last)) = &self.services {
+            // Engines answer `min` and `max` from these: they are exact or not there.
+            if first.len().max(last.len()) <= STATISTICS_BYTES_MAX {
+                least.insert("service_name".to_owned(), first.as_str().into());
+                most.insert("service_name".to_owned(), last.as_str().into());
+            }
+        }
+        let missing = json!({ "time": 0, "service_name": self.services_missing });
+        json!({ "numRecords": self.rows, "minValues": least, "maxValues": most, "nullCount": missing })
+    }
+}
+
+/// The texts that rows of a column have; of a dictionary each once.
+fn each_text(column: &ArrayRef, visit: impl FnMut(&str)) {
+    let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else {
+        column.as_string_opt::<i32>().into_iter().flat_map(|texts| texts.iter().flatten()).for_each(visit);
+        return;
+    };
+    let Some(texts) = dictionary.values().as_string_opt::<i32>() else { return };
+    let mut used = vec![false; texts.len()];
+    dictionary.keys().iter().flatten().for_each(|key| used[key.cast_unsigned() as usize] = true);
+    texts.iter().zip(used).filter_map(|(text, used)| text.filter(|_| used)).for_each(visit);
+}
+
+fn instant(micros: i64) -> String {
+    chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
+fn date_text(day: i32) -> String {
+    let date = chrono::NaiveDate::from_epoch_days(day).unwrap_or_default();
+    date.format("%Y-%m-%d").to_string()
+}
+
+/// Columns that readers pass over files and row groups by.
+const PRUNED_BY: [&str; 12] = [
+    "time",
+    "service_name",
+    "service_version",
+    "deployment_environment_name",
+    "metric_name",
+    "operation",
+    "name",
+    "http_route",
+    "http_response_status_code",
+    "severity_number",
+    "duration_ns",
+    "start_time_unix_nano",
+];
+/// Instants: small steps from row to row.
+const STEPS: [&str; 5] = ["time", "time_unix_nano", "start_time_unix_nano", "end_time_unix_nano", "observed_time_unix_nano"];
+/// Text that seldom repeats, for which a dictionary is work for nothing.
+const DISTINCT_TEXTS: [&str; 9] = [
+    "span_id",
+    "parent_span_id",
+    "url_path",
+    "url_query",
+    "url_full",
+    "body",
+    "exception_message",
+    "exception_stacktrace",
+    "db_query_text",
+];
+/// Numbers that seldom repeat.
+const DISTINCT_NUMBERS: [&str; 1] = ["duration_ns"];
+
+/// How each column is written; chosen by measurement with `make bench-ingest`.
+fn properties() -> WriterProperties {
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
+    let mut builder = WriterProperties::builder()
+        .set_compression(zstd)
+        .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
+        .set_data_page_row_count_limit(GROUP_ROWS_MAX)
+        .set_dictionary_page_size_limit(4 << 20)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true);
+    for column in PRUNED_BY {
+        builder = builder.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Chunk);
+    }
+    for column in STEPS {
+        let path = ColumnPath::from(column);
+        builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+    }
+    for column in DISTINCT_TEXTS {
+        let path = ColumnPath::from(column);
+        builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    }
+    for column in DISTINCT_NUMBERS {
+        builder = builder.set_column_dictionary_enabled(ColumnPath::from(column), false);
+    }
+    builder.build()
+}

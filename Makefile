@@ -5,7 +5,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench build clients
+.PHONY: help demo test lint fmt bench bench-ingest build clients
 
 help: ## Says what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,10 @@ lint: need-rust ## Formatting and clippy, warnings as errors.
 
 fmt: need-rust ## Formats the code.
 	$(CARGO) fmt --all
+
+bench-ingest: need-rust ## What a span costs and what the server holds out; built for release, by hand. SCENARIO="cost latency" chooses.
+	$(CARGO) bench --locked --bench ingest --no-run
+	taskset -c 1 $(CARGO) bench --locked --bench ingest -- $(SCENARIO)
 
 bench: need-rust ## Runs the benches; by hand, the results go into the notes.
 	$(CARGO) bench --locked --profile dev --bench judge

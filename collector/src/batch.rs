@@ -2,7 +2,7 @@
 //! an acknowledgement.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,11 +29,16 @@ pub(crate) struct Durable {
     pub(crate) admitted: Option<Admitted>,
 }
 
+/// While there is no room for more rows, it is looked for this often.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(5);
+
 /// When a batch is sealed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchLimits {
     pub(crate) age: Duration,
     pub(crate) rows: usize,
+    /// Memory of all rows that are visible and not written yet.
+    pub(crate) hot_bytes: usize,
 }
 
 /// Collects rows and publishes them.
@@ -43,6 +48,8 @@ pub(crate) struct Batcher {
     limits: BatchLimits,
     tables: Tables,
     published_through: Arc<AtomicU64>,
+    /// Set when nothing is flushed any more beside this thread, so that waiting for room would be in vain.
+    hurry: Arc<AtomicBool>,
     through: u64,
     bytes: u64,
     opened: Option<Instant>,
@@ -50,7 +57,12 @@ pub(crate) struct Batcher {
 
 impl Batcher {
     pub(crate) fn new(rows: Rows, limits: BatchLimits, tables: Tables, published_through: Arc<AtomicU64>) -> Self {
-        Self { rows, limits, tables, published_through, through: 0, bytes: 0, opened: None }
+        Self { rows, limits, tables, published_through, hurry: Arc::default(), through: 0, bytes: 0, opened: None }
+    }
+
+    /// Tells the thread not to wait for room any more.
+    pub(crate) fn hurry(&self) -> Arc<AtomicBool> {
+        self.hurry.clone()
     }
 
     /// Adds a request's rows to those tables that want them; publishes when the batch is full.
@@ -85,6 +97,16 @@ impl Batcher {
         std::thread::Builder::new().name("haldane-batch".to_owned()).spawn(move || self.run(&requests))
     }
 
+    /// Requests that wait here hold their share of the bytes in flight, and so senders come to wait too.
+    fn wait_for_room(&mut self) {
+        if self.opened.is_some() || self.tables.hot_bytes() < self.limits.hot_bytes {
+            return;
+        }
+        while self.tables.hot_bytes() >= self.limits.hot_bytes && !self.hurry.load(Ordering::Acquire) {
+            std::thread::sleep(LOOK_FOR_ROOM);
+        }
+    }
+
     fn run(mut self, requests: &Receiver<Durable>) {
         loop {
             let received = match self.opened {
@@ -93,6 +115,7 @@ impl Batcher {
             };
             match received {
                 Ok(durable) => {
+                    self.wait_for_room();
                     self.append(&durable, Wanted::ALL);
                     if self.opened.is_some_and(|opened| opened.elapsed() >= self.limits.age) {
                         self.publish();

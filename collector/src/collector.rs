@@ -1,6 +1,7 @@
 //! The collector as a whole: opened on a folder, served on two listeners, drained when it stops.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::replay::{self, COLLECTOR_ID, Committed, Overflow, ReplayError, Replay
 use crate::rollup::{CohortKeys, Operations, Rollup};
 use crate::rows::Rows;
 use crate::stats::{CollectorStats, Counters};
+use crate::upkeep;
 use crate::wal::recovery::{Recovered, Repair};
 use crate::wal::writer::Syncer;
 use crate::wal::{Log, LogLimits, Recovery, segment, writer};
@@ -93,6 +95,7 @@ pub struct Collector {
     tables: Tables,
     intake: Arc<Intake>,
     batcher: JoinHandle<()>,
+    hurry: Arc<AtomicBool>,
     replayed: Replayed,
 }
 
@@ -136,6 +139,7 @@ impl Collector {
         let recovered = after_commits(recovered, committed.most()).map_err(folder)?;
         let (sender, durable) = mpsc::channel();
         let log = open_log(&config, recovered, syncer, sender).map_err(folder)?;
+        let hurry = batcher.hurry();
         let batcher = batcher.start(durable).map_err(folder)?;
         let intake = Intake {
             log,
@@ -145,7 +149,7 @@ impl Collector {
             expanded_bytes_max: config.expanded_bytes_max(),
             closed: CancellationToken::new(),
         };
-        Ok(Self { config, id, tables, intake: Arc::new(intake), batcher, replayed })
+        Ok(Self { config, id, tables, intake: Arc::new(intake), batcher, hurry, replayed })
     }
 
     /// Publishes what a log folder holds and the tables lack, without writing anything. For reading a data folder that no server has open.
@@ -205,6 +209,7 @@ impl Collector {
             listeners.shutdown().await;
         }
         flushing.cancel();
+        self.hurry.store(true, Ordering::Release);
         while flushers.join_next().await.is_some() {}
         let drained = self.drain().await;
         early.and(drained)
@@ -230,11 +235,16 @@ impl Collector {
                 collector: self.id.clone(),
                 age_max: flush::age_max(table, &self.config),
                 bytes_max: self.config.flush_bytes_max,
+                hot_bytes_max: self.config.hot_bytes_max,
                 published_through: self.intake.counters.published_through.clone(),
                 progress: progress.clone(),
             };
             let intake = self.intake.clone();
             flushers.spawn(flusher.run(move |through| intake.log.release(through), stop.clone()));
+        }
+        if self.config.upkeep.every_seconds > 0 {
+            let (upkeep, clock) = (self.config.upkeep.clone(), self.intake.clock.clone());
+            flushers.spawn(upkeep::run(self.tables.clone(), upkeep, self.config.hot_bytes_max, clock, stop.clone()));
         }
         flushers
     }
@@ -269,7 +279,7 @@ async fn ended(thread: &JoinHandle<()>) {
 fn new_batcher(config: &CollectorConfig, tables: &Tables, counters: &Counters) -> Batcher {
     let keys = CohortKeys::new(&config.cohort_attributes, &config.record_cohort_attributes);
     let operations = Operations::new(config.operations_max, counters.operations_over_limit.clone());
-    let limits = BatchLimits { age: config.batch_age(), rows: config.batch_rows_max };
+    let limits = BatchLimits { age: config.batch_age(), rows: config.batch_rows_max, hot_bytes: config.hot_bytes_max };
     Batcher::new(Rows::new(Rollup::new(keys, operations)), limits, tables.clone(), counters.published_through.clone())
 }
 

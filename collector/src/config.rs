@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use haldane_store::schema::{COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES};
+use haldane_store::table::UpkeepConfig;
 use serde::Deserialize;
 
 /// How much the collector takes, and when it writes.
@@ -30,6 +31,10 @@ pub struct CollectorConfig {
     pub raw_flush_age_ms: u64,
     /// and those of any table once they take this many bytes of memory.
     pub flush_bytes_max: usize,
+    /// Rows in memory, of all tables, in bytes; past it no more are made until some have been written, and senders are asked to wait.
+    pub hot_bytes_max: usize,
+    /// When files of the tables are joined, checkpointed and removed.
+    pub upkeep: UpkeepConfig,
     /// How long stopping may take: first for requests to be answered, then again for the tables to be written, in seconds.
     pub drain_seconds: u64,
     /// Operations told apart for each service; the rest are counted together as `__other__`.
@@ -48,11 +53,13 @@ impl Default for CollectorConfig {
             in_flight_bytes_max: 128 << 20,
             admission_wait_ms: 2_000,
             body_timeout_seconds: 60,
-            batch_age_ms: 200,
+            batch_age_ms: 250,
             batch_rows_max: 32_768,
             rollup_flush_age_ms: 5_000,
             raw_flush_age_ms: 10_000,
-            flush_bytes_max: 64 << 20,
+            flush_bytes_max: 16 << 20,
+            hot_bytes_max: 48 << 20,
+            upkeep: UpkeepConfig::default(),
             drain_seconds: 20,
             operations_max: 1_000,
             cohort_attributes: owned(COHORT_ATTRIBUTES),

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::CollectorConfig;
 
 /// How often a table is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A table with less than this part of the room is left alone when it gets narrow.
+const CROWD: usize = 16;
 /// After a failure a table is tried again after this long, then twice that, and so on,
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// up to this.
@@ -42,6 +44,8 @@ pub(crate) struct Flusher {
     pub(crate) collector: String,
     pub(crate) age_max: Duration,
     pub(crate) bytes_max: usize,
+    /// Of all tables; from half of it on each table is written as soon as it is looked at.
+    pub(crate) hot_bytes_max: usize,
     pub(crate) published_through: Arc<AtomicU64>,
     pub(crate) progress: Arc<Progress>,
 }
@@ -69,7 +73,8 @@ impl Flusher {
                 continue;
             }
             let since = *hot_since.get_or_insert_with(Instant::now);
-            if since.elapsed() < self.age_max && hot.bytes < self.bytes_max {
+            let crowded = self.tables.hot_bytes() >= self.hot_bytes_max / 2 && hot.bytes >= self.hot_bytes_max / CROWD;
+            if since.elapsed() < self.age_max && hot.bytes < self.bytes_max && !crowded {
                 continue;
             }
             match self.tables.flush(self.table, &self.collector).await {

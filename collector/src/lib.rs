@@ -24,6 +24,7 @@ mod wal;
 mod batch;
 mod flush;
 mod replay;
+mod upkeep;
 
 mod collector;
 mod stats;

@@ -129,6 +129,42 @@ impl Committed {
         Ok(Appended { committed: Self { table: Some(opened), version }, through: reached })
     }
 
+    /// Which version it is.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Where the table's files are; none when there is no table.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.table.as_ref().map(|opened| opened.folder.as_path())
+    }
+
+    /// The table at its newest version, with its files.
+    pub(super) async fn latest(&self) -> Result<DeltaTable, DeltaFailure> {
+        let opened = self.table.as_ref().ok_or(DeltaTableError::NotInitialized)?;
+        let mut latest = opened.loaded.lock().await.clone();
+        latest.update_incremental(None).await?;
+        Ok(latest)
+    }
+
+    /// Commits actions right behind the version that they were made for; `None` when somebody else was faster.
+    pub(super) async fn commit_behind(
+        &self,
+        latest: &DeltaTable,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+    ) -> Result<Option<Self>, DeltaFailure> {
+        let opened = self.table.as_ref().ok_or(DeltaTableError::NotInitialized)?;
+        let bytes = CommitData::new(actions, operation, HashMap::new(), Vec::new()).get_bytes()?;
+        let version = latest.version().unwrap_or(0) + 1;
+        match opened.log_store.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), uuid::Uuid::new_v4()).await {
+            Ok(()) => opened.make_durable(version).await?,
+            Err(TransactionError::VersionAlreadyExists(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Some(Self { table: self.table.clone(), version }))
+    }
+
     /// The committed rows for DataFusion; `None` when there are none.
     pub(super) async fn provider(
         &self,
@@ -219,6 +255,8 @@ async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure>
         .with_partition_columns(["date"])
         // A file is skipped by these; statistics of every column would make each commit large.
         .with_configuration_property(deltalake_core::TableProperty::DataSkippingStatsColumns, Some("time,service_name"))
+        // A commit every few seconds: older ones are in the checkpoints.
+        .with_configuration_property(deltalake_core::TableProperty::LogRetentionDuration, Some("interval 6 hours"))
         .await?;
     Ok(table)
 }

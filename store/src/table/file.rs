@@ -25,13 +25,13 @@ use super::order;
 use crate::schema::TableName;
 
 /// Batches are joined to row groups of at least this many rows;
-const GROUP_ROWS_MIN: usize = 32_768;
+const GROUP_ROWS_MIN: usize = 24_576;
 /// what has so many already is a group of its own.
 const GROUP_ROWS_MAX: usize = 131_072;
 /// Longer text is not put into the statistics of a commit.
 const STATISTICS_BYTES_MAX: usize = 64;
 /// The partition column, which stands in the path of a file and not in it.
-const DATE: &str = "date";
+pub(super) const DATE: &str = "date";
 
 /// Why no file was written. What was begun is removed, or left to be found as an orphan.
 #[derive(Debug, thiserror::Error)]
@@ -54,19 +54,44 @@ pub enum FileError {
 
 /// Writes all rows below the table's folder. Blocks.
 pub(super) fn write(table: TableName, folder: &Path, batches: &[RecordBatch]) -> Result<Vec<Add>, FileError> {
-    let mut files: BTreeMap<i32, OpenFile> = BTreeMap::new();
+    let mut output = Output::new(table, folder);
     for group in groups(batches) {
         for (day, rows) in by_day(order::joined(group)?)? {
-            let rows = order::sorted(table, rows)?;
-            let mut file = match files.remove(&day) {
-                Some(file) => file,
-                None => OpenFile::create(folder, day, &rows.schema())?,
-            };
-            file.write(&rows)?;
-            files.insert(day, file);
+            output.write_group(day, &[rows])?;
         }
     }
-    files.into_values().map(OpenFile::finish).collect()
+    output.finish()
+}
+
+/// Files that are being written: one for each day.
+#[derive(Debug)]
+pub(super) struct Output<'f> {
+    table: TableName,
+    folder: &'f Path,
+    files: BTreeMap<i32, OpenFile>,
+}
+
+impl<'f> Output<'f> {
+    pub(super) fn new(table: TableName, folder: &'f Path) -> Self {
+        Self { table, folder, files: BTreeMap::new() }
+    }
+
+    /// Adds rows of one day, without their column of dates, as one sorted row group.
+    pub(super) fn write_group(&mut self, day: i32, batches: &[RecordBatch]) -> Result<(), FileError> {
+        let rows = order::sorted(self.table, order::joined(batches)?)?;
+        let mut file = match self.files.remove(&day) {
+            Some(file) => file,
+            None => OpenFile::create(self.folder, day, &rows.schema())?,
+        };
+        file.write(&order::in_types_of(&file.schema, &rows)?)?;
+        self.files.insert(day, file);
+        Ok(())
+    }
+
+    /// Ends all files and makes them durable.
+    pub(super) fn finish(self) -> Result<Vec<Add>, FileError> {
+        self.files.into_values().map(OpenFile::finish).collect()
+    }
 }
 
 /// Neighbouring batches that make a row group together.
@@ -108,7 +133,9 @@ fn by_day(rows: RecordBatch) -> Result<Vec<(i32, RecordBatch)>, ArrowError> {
     distinct.into_iter().map(of_day).collect()
 }
 
+#[derive(Debug)]
 struct OpenFile {
+    schema: SchemaRef,
     /// Below the table's folder.
     name: String,
     path: PathBuf,
@@ -132,7 +159,7 @@ impl OpenFile {
         // Readers take the types from the table, not from the file.
         let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options)?;
-        Ok(Self { name, path, day, writer, statistics: Statistics::default() })
+        Ok(Self { schema: schema.clone(), name, path, day, writer, statistics: Statistics::default() })
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), FileError> {
@@ -142,7 +169,7 @@ impl OpenFile {
     }
 
     fn finish(self) -> Result<Add, FileError> {
-        let Self { name, path, day, writer, statistics } = self;
+        let Self { name, path, day, writer, statistics, .. } = self;
         let disk = |source| FileError::Disk { path: path.clone(), source };
         let file = writer.into_inner()?;
         file.sync_all().map_err(disk)?;
@@ -256,7 +283,7 @@ const PRUNED_BY: [&str; 12] = [
 /// Instants: small steps from row to row.
 const STEPS: [&str; 5] = ["time", "time_unix_nano", "start_time_unix_nano", "end_time_unix_nano", "observed_time_unix_nano"];
 /// Text that seldom repeats, for which a dictionary is work for nothing.
-const DISTINCT_TEXTS: [&str; 9] = [
+pub(super) const DISTINCT_TEXTS: [&str; 9] = [
     "span_id",
     "parent_span_id",
     "url_path",

@@ -11,6 +11,7 @@ mod folder;
 mod hot;
 mod order;
 mod provider;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use delta::DeltaFailure;
 pub use file::FileError;
 pub use folder::{FolderLock, LockError};
 pub use hot::HotSize;
+pub use upkeep::{Kept, UpkeepConfig, UpkeepError};
 
 use delta::{Appended, Committed};
 use hot::HotBatches;
@@ -151,6 +153,8 @@ struct Slot {
     view: Arc<RwLock<View>>,
     /// Held through a flush, so that one table has one flush at a time.
     flushing: Mutex<()>,
+    /// Held through a round of upkeep.
+    upkeep: Mutex<upkeep::Memory>,
 }
 
 /// The five tables. Cheap to clone.
@@ -174,7 +178,7 @@ impl Tables {
             let dir = config.dir.join(table.as_str());
             let committed = Committed::open(table, &dir, config.access).await.map_err(|source| OpenError::Table { table, source })?;
             let view = View { committed, hot: HotBatches::default() };
-            slots.insert(table, Slot { view: Arc::new(RwLock::new(view)), flushing: Mutex::new(()) });
+            slots.insert(table, Slot { view: Arc::new(RwLock::new(view)), flushing: Mutex::new(()), upkeep: Mutex::default() });
         }
         Ok(Self { slots: Arc::new(slots), access: config.access })
     }
@@ -229,6 +233,11 @@ impl Tables {
         self.slot(table).read().hot.size()
     }
 
+    /// Memory that the hot rows of all tables take, in bytes.
+    pub fn hot_bytes(&self) -> usize {
+        self.slots.values().map(|slot| slot.hot_bytes()).sum()
+    }
+
     /// Hot and committed rows as one table for DataFusion. Each scan sees the table as it is when it is planned.
     pub fn provider(&self, table: TableName) -> Arc<dyn TableProvider> {
         Arc::new(provider::WholeTable::new(table, self.slot(table).view.clone()))
@@ -244,6 +253,10 @@ impl Tables {
 }
 
 impl Slot {
+    fn hot_bytes(&self) -> usize {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).hot.size().bytes
+    }
+
     fn read(&self) -> View {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

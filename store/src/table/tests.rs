@@ -98,3 +98,106 @@ fn a_second_process_is_told_who_holds_the_folder() {
     drop(first);
     FolderLock::acquire(dir.path()).unwrap();
 }
+
+fn eager() -> UpkeepConfig {
+    UpkeepConfig { small_files_min: 3, checkpoint_commits: 4, grace_seconds: 0, raw_days: 14, ..UpkeepConfig::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_files_are_joined_and_no_reader_sees_a_row_missing_or_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let now = crate::time::UnixNanos::from_seconds(1_795_000_000);
+    let micros = now.as_micros();
+    let writing = async {
+        for through in 1..=30_u64 {
+            publish(&tables, through, if through % 2 == 0 { "a" } else { "b" }, &[micros + i64::try_from(through).unwrap()]);
+            tables.flush(TableName::Spans, "c").await.unwrap();
+            if through % 5 == 0 {
+                tables.upkeep(TableName::Spans, &eager(), now).await.unwrap();
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    let reading = async {
+        let mut before = 0;
+        while !done.load(std::sync::atomic::Ordering::SeqCst) {
+            let (all, distinct) = (count(&tables, TableName::Spans, "true").await, distinct_times(&tables).await);
+            assert!(all >= before, "{all} rows after {before}");
+            assert!(distinct >= all, "{all} rows, {distinct} different ones a moment later");
+            before = all;
+        }
+    };
+    tokio::join!(writing, reading);
+    let mut kept = tables.upkeep(TableName::Spans, &eager(), now).await.unwrap();
+    while kept.joined > 0 {
+        kept = tables.upkeep(TableName::Spans, &eager(), now).await.unwrap();
+    }
+    assert!(kept.files < 5, "{} files are left", kept.files);
+    assert_eq!((count(&tables, TableName::Spans, "true").await, distinct_times(&tables).await), (30, 30));
+    // Opened anew, from a checkpoint: the same, and the collector's sequence is known.
+    drop(tables);
+    let again = Tables::open(&config(dir.path(), Access::ReadOnly)).await.unwrap();
+    assert_eq!((count(&again, TableName::Spans, "true").await, distinct_times(&again).await), (30, 30));
+    assert_eq!(again.committed_through(TableName::Spans, "c").await.unwrap(), 30);
+    assert!(dir.path().join("tables/spans/_delta_log/_last_checkpoint").exists());
+}
+
+async fn distinct_times(tables: &Tables) -> i64 {
+    let session = SessionContext::new();
+    session.register_table("spans", tables.provider(TableName::Spans)).unwrap();
+    let rows = session.sql("SELECT count(distinct time) FROM spans").await.unwrap().collect().await.unwrap();
+    rows[0].column(0).as_any().downcast_ref::<Int64Array>().unwrap().value(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_past_their_time_are_removed_and_later_ones_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    let day = 86_400_000_000;
+    let now = crate::time::UnixNanos::from_seconds(100 * 86_400);
+    for (through, at) in [(1, 80), (2, 85), (3, 86), (4, 99)] {
+        publish(&tables, through, "a", &[at * day]);
+        tables.flush(TableName::Spans, "c").await.unwrap();
+    }
+    let kept = tables.upkeep(TableName::Spans, &eager(), now).await.unwrap();
+    assert_eq!((kept.files, kept.expired), (4, 2));
+    assert_eq!(count(&tables, TableName::Spans, "true").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_an_older_version_gets_the_columns_that_came_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("tables/spans");
+    std::fs::create_dir_all(&folder).unwrap();
+    let url = url::Url::from_directory_path(&folder).unwrap();
+    let old: Vec<_> =
+        ["date", "time", "service_name"].map(|name| TableName::Spans.schema().field_with_name(name).unwrap().clone()).to_vec();
+    let schema = Arc::new(arrow::datatypes::Schema::new(old));
+    let columns: deltalake_core::kernel::StructType = {
+        use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
+        schema.as_ref().try_into_kernel().unwrap()
+    };
+    let table = deltalake_core::operations::create::CreateBuilder::new()
+        .with_location(url.to_string())
+        .with_columns(columns.fields().cloned().collect::<Vec<_>>())
+        .with_partition_columns(["date"])
+        .await
+        .unwrap();
+    let row = batch(TableName::Spans, "old", &[5]).project(&[0, 1, 2]).unwrap();
+    use deltalake_core::writer::DeltaWriter as _;
+    let mut writer = deltalake_core::writer::RecordBatchWriter::for_table(&table).unwrap();
+    writer.write(row).await.unwrap();
+    let mut table = table;
+    writer.flush_and_commit(&mut table).await.unwrap();
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        let tables = Tables::open(&config(dir.path(), access)).await.unwrap();
+        assert_eq!(count(&tables, TableName::Spans, "service_name = 'old' AND trace_id IS NULL").await, 1, "{access:?}");
+        if access == Access::ReadWrite {
+            publish(&tables, 1, "new", &[6]);
+            tables.flush(TableName::Spans, "c").await.unwrap();
+            assert_eq!(count(&tables, TableName::Spans, "http_route IS NULL").await, 2);
+        }
+    }
+}

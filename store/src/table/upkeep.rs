@@ -1,0 +1,342 @@
+//! Keeps the committed tables small to read: joins small files, removes days past their time, checkpoints the log, and deletes what nobody needs any more.
+//!
+//! Always holds: rows are neither lost nor doubled, for a rewrite is one commit that removes and adds; a flush waits for that commit at most, never
+//! for the rewrite; a file is deleted only after it has been out of the table for the grace period, so a reader that began before still finds it.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use deltalake_core::kernel::{Action, Add};
+use deltalake_core::operations::vacuum::VacuumMode;
+use deltalake_core::protocol::checkpoints;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::{DeltaTable, DeltaTableError};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use serde::Deserialize;
+
+use super::delta::DeltaFailure;
+use super::file::{self, FileError};
+use super::{Access, Tables};
+use crate::fault::{Classified, Fault};
+use crate::schema::TableName;
+use crate::time::UnixNanos;
+
+/// Rows that are sorted and written together when files are joined: it bounds the memory of it.
+const GROUP_ROWS: usize = 65_536;
+
+/// When files are joined and removed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpkeepConfig {
+    /// How long to wait between two rounds over all tables, in seconds; 0 turns upkeep off.
+    pub every_seconds: u64,
+    /// Files of a day below this many bytes are joined,
+    pub small_file_bytes: u64,
+    /// once there are this many of them,
+    pub small_files_min: usize,
+    /// to files of about this many bytes.
+    pub file_bytes: u64,
+    /// Days that spans, logs and data points are kept; 0 keeps them for ever.
+    pub raw_days: u32,
+    /// Days that `red` and `errors` are kept; 0 keeps them for ever.
+    pub rollup_days: u32,
+    /// How long a file stays on the disk after it was removed from its table, in seconds.
+    pub grace_seconds: u64,
+    /// A checkpoint of a table's log is written each time it has grown by this many commits.
+    pub checkpoint_commits: u64,
+}
+
+impl Default for UpkeepConfig {
+    fn default() -> Self {
+        Self {
+            every_seconds: 30,
+            small_file_bytes: 16 << 20,
+            small_files_min: 12,
+            file_bytes: 128 << 20,
+            raw_days: 14,
+            rollup_days: 90,
+            grace_seconds: 3_600,
+            checkpoint_commits: 100,
+        }
+    }
+}
+
+impl UpkeepConfig {
+    fn days(&self, table: TableName) -> u32 {
+        match table {
+            TableName::Spans | TableName::Logs | TableName::Metrics => self.raw_days,
+            TableName::Red | TableName::Errors => self.rollup_days,
+        }
+    }
+}
+
+/// What one round did to one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Live files before.
+    pub files: usize,
+    /// Small files that were joined.
+    pub joined: usize,
+    /// Files whose day was past its time.
+    pub expired: usize,
+    /// Files deleted from the disk.
+    pub deleted: usize,
+    /// Whether a checkpoint was written.
+    pub checkpointed: bool,
+}
+
+/// Why upkeep of a table failed. The table is as it was.
+#[derive(Debug, thiserror::Error)]
+#[error("upkeep of the table {} failed", table.as_str())]
+pub struct UpkeepError {
+    /// Which one.
+    pub table: TableName,
+    /// The cause.
+    pub source: DeltaFailure,
+}
+
+impl Classified for UpkeepError {
+    fn fault(&self) -> Fault {
+        Fault::Unavailable
+    }
+}
+
+/// What upkeep remembers of a table between rounds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Memory {
+    checkpoint: u64,
+    vacuumed: Option<UnixNanos>,
+}
+
+impl Tables {
+    /// Does what one table needs now. One call at a time for a table.
+    ///
+    /// # Errors
+    /// When the table cannot be read or committed to; it is as it was, and the next call tries again.
+    pub async fn upkeep(&self, table: TableName, config: &UpkeepConfig, now: UnixNanos) -> Result<Kept, UpkeepError> {
+        if self.access == Access::ReadOnly {
+            return Ok(Kept::default());
+        }
+        self.keep(table, config, now).await.map_err(|source| UpkeepError { table, source })
+    }
+
+    async fn keep(&self, table: TableName, config: &UpkeepConfig, now: UnixNanos) -> Result<Kept, DeltaFailure> {
+        let mut memory = self.slot(table).upkeep.lock().await;
+        let live = live_files(&self.view(table).committed.latest().await?)?;
+        let mut kept = Kept { files: live.len(), ..Kept::default() };
+        let (expired, live): (Vec<LiveFile>, Vec<LiveFile>) = live.into_iter().partition(|file| is_expired(file, config.days(table), now));
+        if !expired.is_empty() {
+            kept.expired = expired.len();
+            let operation = DeltaOperation::Delete { predicate: None };
+            self.replace(table, &expired, Vec::new(), operation).await?;
+        }
+        for group in small_groups(&live, config) {
+            kept.joined += self.join(table, group).await?;
+        }
+        let version = self.view(table).committed.version();
+        if memory.checkpoint == 0 {
+            memory.checkpoint = version - version % config.checkpoint_commits.max(1);
+        }
+        if version >= memory.checkpoint + config.checkpoint_commits.max(1) {
+            let latest = self.view(table).committed.latest().await?;
+            checkpoints::create_checkpoint(&latest, None).await?;
+            checkpoints::cleanup_metadata(&latest, None).await?;
+            (memory.checkpoint, kept.checkpointed) = (version, true);
+        }
+        let grace = Duration::from_secs(config.grace_seconds);
+        if memory.vacuumed.is_none_or(|last| now.since(last) >= grace) {
+            kept.deleted = vacuum(self.view(table).committed.latest().await?, grace).await?;
+            memory.vacuumed = Some(now);
+        }
+        Ok(kept)
+    }
+
+    /// Rewrites small files as one. Answers how many; none when the table changed under it.
+    async fn join(&self, table: TableName, small: Vec<LiveFile>) -> Result<usize, DeltaFailure> {
+        let Some(folder) = self.view(table).committed.folder().map(Path::to_owned) else { return Ok(0) };
+        let paths: Vec<PathBuf> = small.iter().map(|file| folder.join(&file.path)).collect();
+        let day = small.first().and_then(day_of).unwrap_or_default();
+        let rewritten = tokio::task::spawn_blocking({
+            let folder = folder.clone();
+            move || rewrite(table, &folder, day, &paths)
+        });
+        let Some(mut written) = rewritten.await?? else { return Ok(0) };
+        written.data_change = false;
+        let path = folder.join(&written.path);
+        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+        match self.replace(table, &small, vec![written], operation).await {
+            Ok(true) => Ok(small.len()),
+            Ok(false) => {
+                let _ = std::fs::remove_file(path); // nobody knows of it
+                Ok(0)
+            }
+            Err(error) => Err(error), // it may be committed after all; if not, vacuum finds it
+        }
+    }
+
+    /// Commits that files take the place of others, unless one of those is gone.
+    async fn replace(&self, table: TableName, old: &[LiveFile], new: Vec<Add>, operation: DeltaOperation) -> Result<bool, DeltaFailure> {
+        let slot = self.slot(table);
+        let _one_at_a_time = slot.flushing.lock().await;
+        let committed = slot.read().committed;
+        let latest = committed.latest().await?;
+        let there: HashSet<String> = live_files(&latest)?.into_iter().map(|file| file.path).collect();
+        if old.iter().any(|file| !there.contains(&file.path)) {
+            return Ok(false);
+        }
+        let data_change = new.is_empty();
+        let removed_at = chrono::Utc::now().timestamp_millis();
+        let removed = old.iter().map(|file| Action::Remove(removal(file, removed_at, data_change)));
+        let actions = removed.chain(new.into_iter().map(Action::Add)).collect();
+        let Some(next) = committed.commit_behind(&latest, actions, operation).await? else { return Ok(false) };
+        slot.write().committed = next;
+        Ok(true)
+    }
+}
+
+fn removal(file: &LiveFile, removed_at: i64, data_change: bool) -> deltalake_core::kernel::Remove {
+    deltalake_core::kernel::Remove {
+        path: file.path.clone(),
+        data_change,
+        deletion_timestamp: Some(removed_at),
+        extended_file_metadata: Some(true),
+        partition_values: Some(file.partition.clone()),
+        size: Some(file.bytes),
+        ..Default::default()
+    }
+}
+
+/// A file that is part of a table.
+#[derive(Debug, Clone)]
+struct LiveFile {
+    path: String,
+    bytes: i64,
+    modification_time: i64,
+    partition: HashMap<String, Option<String>>,
+}
+
+fn live_files(table: &DeltaTable) -> Result<Vec<LiveFile>, DeltaTableError> {
+    let files = table.snapshot()?.log_data();
+    let live = files.iter().map(|file| LiveFile {
+        path: file.path().into_owned(),
+        bytes: file.size(),
+        modification_time: file.modification_time(),
+        partition: file.partition_values_map(),
+    });
+    Ok(live.collect())
+}
+
+fn day_of(file: &LiveFile) -> Option<i32> {
+    let date = file.partition.get(file::DATE)?.as_deref()?;
+    let date: chrono::NaiveDate = date.parse().ok()?;
+    Some(date.to_epoch_days())
+}
+
+/// Whether all that can be in a file is older than so many days.
+fn is_expired(file: &LiveFile, days: u32, now: UnixNanos) -> bool {
+    let Some(day) = day_of(file) else { return false };
+    days > 0 && i64::from(now.as_days()) - i64::from(day) > i64::from(days)
+}
+
+/// Small files of one day, as many as make a large one; the oldest first.
+fn small_groups(live: &[LiveFile], config: &UpkeepConfig) -> Vec<Vec<LiveFile>> {
+    let mut by_day: HashMap<Option<i32>, Vec<&LiveFile>> = HashMap::new();
+    let bytes = |file: &LiveFile| u64::try_from(file.bytes).unwrap_or(0);
+    for file in live.iter().filter(|file| bytes(file) < config.small_file_bytes) {
+        by_day.entry(day_of(file)).or_default().push(file);
+    }
+    let mut groups = Vec::new();
+    for (day, mut files) in by_day {
+        if day.is_none() || files.len() < config.small_files_min.max(2) {
+            continue;
+        }
+        files.sort_by_key(|file| file.modification_time);
+        let mut total = 0;
+        let group = files.into_iter().take_while(|file| {
+            total += bytes(file);
+            total <= config.file_bytes
+        });
+        let group: Vec<LiveFile> = group.cloned().collect();
+        if group.len() > 1 {
+            groups.push(group);
+        }
+    }
+    groups
+}
+
+/// Writes the rows of some files as one, in sorted groups. `None` when one has columns that are not known here: then nobody may rewrite it.
+fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Result<Option<Add>, FileError> {
+    let schema = stored_schema(table);
+    let mut output = file::Output::new(table, folder);
+    let (mut waiting, mut rows) = (Vec::new(), 0);
+    for path in paths {
+        let disk = |source| FileError::Disk { path: path.clone(), source };
+        let input = File::open(path).map_err(disk)?;
+        let Some(options) = reading_options(&input, &schema)? else {
+            return Ok(None);
+        };
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(input, options).with_batch_size(GROUP_ROWS / 8).build()?;
+        for batch in reader {
+            let batch = with_all_columns(&schema, &batch?)?;
+            rows += batch.num_rows();
+            waiting.push(batch);
+            if rows >= GROUP_ROWS {
+                output.write_group(day, &std::mem::take(&mut waiting))?;
+                rows = 0;
+            }
+        }
+    }
+    if !waiting.is_empty() {
+        output.write_group(day, &waiting)?;
+    }
+    Ok(output.finish()?.pop())
+}
+
+/// The columns of a table's files, text that repeats as it is kept in memory.
+fn stored_schema(table: TableName) -> SchemaRef {
+    let fields =
+        table.schema().fields().iter().filter(|field| field.name() != file::DATE).map(|field| in_memory(field)).collect::<Vec<_>>();
+    Arc::new(Schema::new(fields))
+}
+
+fn in_memory(field: &Field) -> Field {
+    let repeats = *field.data_type() == DataType::Utf8 && !file::DISTINCT_TEXTS.contains(&field.name().as_str());
+    if repeats {
+        Field::new(field.name(), DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), true)
+    } else {
+        field.clone()
+    }
+}
+
+/// How to read a file so that its columns have the types of ours.
+fn reading_options(input: &File, schema: &SchemaRef) -> Result<Option<ArrowReaderMetadata>, FileError> {
+    let plain = ArrowReaderMetadata::load(input, ArrowReaderOptions::new().with_skip_arrow_metadata(true))?;
+    let mut fields = Vec::new();
+    for field in plain.schema().fields() {
+        let Ok(ours) = schema.field_with_name(field.name()) else { return Ok(None) };
+        fields.push(Field::new(field.name(), ours.data_type().clone(), field.is_nullable()));
+    }
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+    Ok(Some(ArrowReaderMetadata::try_new(plain.metadata().clone(), options)?))
+}
+
+/// A batch of an older file with the columns that came later.
+fn with_all_columns(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, FileError> {
+    let column = |field: &Arc<Field>| -> ArrayRef {
+        batch.column_by_name(field.name()).cloned().unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
+    };
+    Ok(RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect())?)
+}
+
+async fn vacuum(table: DeltaTable, grace: Duration) -> Result<usize, DeltaFailure> {
+    let grace = chrono::Duration::from_std(grace).unwrap_or(chrono::Duration::hours(1));
+    let vacuum = table.vacuum().with_mode(VacuumMode::Full).with_retention_period(grace).with_enforce_retention_duration(false);
+    let (_, metrics) = vacuum.await?;
+    Ok(metrics.files_deleted.len())
+}

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -18,6 +19,9 @@ use deltalake_core::{DeltaTable, DeltaTableError};
 
 use super::Access;
 use crate::schema::TableName;
+
+/// Between two tries to read whether a commit was made.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What went wrong below us.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +53,7 @@ pub(super) struct Committed {
 
 impl Committed {
     pub(super) async fn open(name: TableName, dir: &Path, access: Access) -> Result<Self, DeltaFailure> {
-        let exists = dir.join("_delta_log").is_dir();
+        let exists = has_versions(&dir.join("_delta_log"));
         match (exists, access) {
             (false, Access::ReadOnly) => Ok(Self { table: None }),
             (false, Access::ReadWrite) => Ok(Self { table: Some(Arc::new(create(name, dir).await?)) }),
@@ -77,10 +81,31 @@ impl Committed {
         writer.write(rows).await?;
         let adds = writer.flush().await?;
         make_durable(&table, adds.iter().map(|add| add.path.clone())).await?;
-        let version = commit(&table, adds, collector, through).await?;
-        make_durable(&table, [format!("_delta_log/{version:020}.json")]).await?;
-        let mut next = DeltaTable::clone(&table);
+        let committed = commit(&table, adds, collector, through).await;
+        // Whatever was reported: only the table's own log says whether the rows are in it. To write rows again that are in it would double them.
+        let next = loop {
+            match Self::latest(&table).await {
+                Ok(next) => break next,
+                Err(error) => tracing::error!(%error, "cannot read whether a commit was made; trying again"),
+            }
+            tokio::time::sleep(DOUBT_PAUSE).await;
+        };
+        if let Err(error) = committed {
+            if next.transaction(collector).await? < through {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "a commit was made, but not all that belongs to it");
+        }
+        Ok(next)
+    }
+
+    /// The version that is the last one by now, made durable.
+    async fn latest(table: &DeltaTable) -> Result<Self, DeltaFailure> {
+        let before = table.snapshot()?.version();
+        let mut next = table.clone();
         next.update_incremental(None).await?;
+        let versions = before + 1..=next.snapshot()?.version();
+        make_durable(&next, versions.map(|version| format!("_delta_log/{version:020}.json"))).await?;
         Ok(Self { table: Some(Arc::new(next)) })
     }
 
@@ -95,6 +120,12 @@ impl Committed {
     }
 }
 
+/// Whether a table was created here. A kill in the middle of that leaves a folder without a version.
+fn has_versions(log: &Path) -> bool {
+    let is_version = |path: &Path| path.extension().is_some_and(|extension| extension == "json" || extension == "parquet");
+    std::fs::read_dir(log).is_ok_and(|entries| entries.flatten().any(|entry| is_version(&entry.path())))
+}
+
 async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure> {
     std::fs::create_dir_all(dir).map_err(|source| DeltaFailure::Disk { what: dir.display().to_string(), source })?;
     let table = CreateBuilder::new()
@@ -105,6 +136,7 @@ async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure>
         // A file is skipped by these; statistics of every column would make each commit large.
         .with_configuration_property(deltalake_core::TableProperty::DataSkippingStatsColumns, Some("time,service_name"))
         .await?;
+    make_durable(&table, [format!("_delta_log/{:020}.json", 0)]).await?;
     Ok(table)
 }
 
@@ -114,15 +146,15 @@ fn delta_columns(schema: &SchemaRef) -> Result<Vec<deltalake_core::StructField>,
     Ok(columns.fields().cloned().collect())
 }
 
-async fn commit(table: &DeltaTable, adds: Vec<Add>, collector: &str, through: u64) -> Result<u64, DeltaTableError> {
+async fn commit(table: &DeltaTable, adds: Vec<Add>, collector: &str, through: u64) -> Result<(), DeltaTableError> {
     let sequence = i64::try_from(through).map_err(|_| DeltaTableError::generic("log sequence past 2^63"))?;
     let properties = CommitProperties::default().with_application_transaction(Transaction::new(collector, sequence));
     let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: Some(vec!["date".to_owned()]), predicate: None };
-    let finished = CommitBuilder::from(properties)
+    CommitBuilder::from(properties)
         .with_actions(adds.into_iter().map(Action::Add).collect())
         .build(Some(table.snapshot()?), table.log_store(), operation)
         .await?;
-    Ok(finished.version())
+    Ok(())
 }
 
 fn writer_properties() -> WriterProperties {

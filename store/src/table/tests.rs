@@ -98,3 +98,48 @@ fn a_second_process_is_told_who_holds_the_folder() {
     drop(first);
     FolderLock::acquire(dir.path()).unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_creation_was_cut_short_is_created_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("tables/spans/_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    std::fs::write(log.join("00000000000000000000.json#1"), "{").unwrap();
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    publish(&tables, 1, "checkout", &[5]);
+    tables.flush(TableName::Spans, "c1").await.unwrap();
+    assert_eq!(count(&tables, TableName::Spans, "true").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_whose_commit_was_made_but_reported_as_failed_are_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    // The checkpoint that belongs to the hundredth version cannot be written: a folder has its name.
+    std::fs::create_dir_all(dir.path().join("tables/spans/_delta_log/00000000000000000099.checkpoint.parquet")).unwrap();
+    for number in 1..=101 {
+        publish(&tables, number, "checkout", &[5]);
+        tables.flush(TableName::Spans, "c1").await.unwrap();
+    }
+    assert_eq!(count(&tables, TableName::Spans, "true").await, 101);
+    let reopened = Tables::open(&config(dir.path(), Access::ReadOnly)).await.unwrap();
+    assert_eq!(count(&reopened, TableName::Spans, "true").await, 101);
+    assert_eq!(reopened.committed_through(TableName::Spans, "c1").await.unwrap(), 101);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_where_the_folder_was_until_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, away) = (dir.path().join("tables"), dir.path().join("away"));
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    publish(&tables, 1, "checkout", &[5]);
+    std::fs::rename(&home, &away).unwrap();
+    assert!(matches!(tables.flush(TableName::Spans, "c1").await, Err(CommitError::Away { .. })));
+    assert!(!home.exists());
+    std::fs::create_dir(&home).unwrap();
+    assert!(matches!(tables.flush(TableName::Spans, "c1").await, Err(CommitError::Away { .. })));
+    std::fs::remove_dir(&home).unwrap();
+    std::fs::rename(&away, &home).unwrap();
+    assert_eq!(tables.flush(TableName::Spans, "c1").await.unwrap().rows, 1);
+    assert_eq!(count(&tables, TableName::Spans, "true").await, 1);
+}

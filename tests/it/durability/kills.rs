@@ -1,5 +1,7 @@
 //! SIGKILL at any moment: under load, while files are written and committed, when a segment of the log ends, and during the replay of the kill before.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +42,12 @@ struct Tally {
     unanswered: usize,
     starts: Vec<Duration>,
     looks: u32,
+    /// Starts that found rows in the log that the tables lacked.
+    replays: u32,
+    /// Starts that found the log end in half a record.
+    torn_tails: u32,
+    /// Parquet files that were written and never committed.
+    orphans: usize,
 }
 
 impl Tally {
@@ -63,7 +71,7 @@ async fn what_was_acknowledged_is_there_once_after_kills_at_any_moment() {
     let start = |share: usize| tally.starts[(tally.starts.len() - 1) * share / 100];
     eprintln!(
         "{} kills ({} under load, {} while starting) in {:.0} s, seed {seed}: {} requests acknowledged, {} unanswered; \
-         0 lost, 0 doubled, 0 torn in {} looks; start to ready: median {:?}, 95 % {:?}, slowest {:?}",
+         0 lost, 0 doubled, 0 torn in {} looks; {} starts replayed, {} torn tails, {} files written but not committed; start to ready: median {:?}, 95 % {:?}, slowest {:?}",
         tally.kills(),
         tally.under_load,
         tally.while_starting,
@@ -71,6 +79,9 @@ async fn what_was_acknowledged_is_there_once_after_kills_at_any_moment() {
         tally.acknowledged,
         tally.unanswered,
         tally.looks,
+        tally.replays,
+        tally.torn_tails,
+        tally.orphans,
         start(50),
         start(95),
         start(100),
@@ -99,6 +110,8 @@ async fn one_folder(number: u32, kills: u32, tally: &mut Tally, chance: &mut Cha
         let (mut server, took) = launch.start().await;
         (usual_start, round) = (took, round + 1);
         tally.starts.push(took);
+        tally.replays += u32::from(server.has_said(&["brought back what the tables lacked"]));
+        tally.torn_tails += u32::from(server.has_said(&["dropped the torn tail"]));
         let of = if round.is_multiple_of(WHOLE_LOOK_EACH) { None } else { Some(round - 1) };
         check(&Source::Running(&server), &book, of, tally).await;
         let load = Load::start(&server, &book, round);
@@ -113,9 +126,28 @@ async fn one_folder(number: u32, kills: u32, tally: &mut Tally, chance: &mut Cha
     check(&Source::Running(&server), &book, None, tally).await;
     assert!(server.stop().await.success());
     check(&Source::Files(&launch), &book, None, tally).await;
+    tally.orphans += orphans(&dir.path().join("data/tables"));
     tally.acknowledged += book.count(Fate::Acknowledged);
     tally.unanswered += book.count(Fate::Unanswered);
     assert!(book.count(Fate::Acknowledged) > 20 && book.count(Fate::Refused) == 0, "{} refused", book.count(Fate::Refused));
+}
+
+/// Parquet files that no commit names.
+fn orphans(tables: &Path) -> usize {
+    let (mut parquet, mut commits) = (Vec::new(), String::new());
+    let mut folders = vec![tables.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension().and_then(OsStr::to_str) {
+                _ if path.is_dir() => folders.push(path),
+                Some("json") => commits += &std::fs::read_to_string(path).unwrap(),
+                Some("parquet") => parquet.push(path.file_name().unwrap().to_str().unwrap().to_owned()),
+                Some(_) | None => {}
+            }
+        }
+    }
+    parquet.iter().filter(|name| !name.contains("checkpoint") && !commits.contains(name.as_str())).count()
 }
 
 async fn check(source: &Source<'_>, book: &Book, round: Option<u32>, tally: &mut Tally) {

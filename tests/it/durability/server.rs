@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -204,7 +204,8 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
         if std::thread::panicking() {
-            eprintln!("the server had said:\n{}", self.said.lock().unwrap().join("\n"));
+            let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("the server had said:\n{}", said.join("\n"));
         }
     }
 }

@@ -18,6 +18,8 @@ use super::server::Server;
 
 /// Connections of each protocol.
 const CONNECTIONS: usize = 3;
+/// Requests that are under way at once at most.
+pub(super) const IN_FLIGHT: usize = 2 * CONNECTIONS;
 /// A refused sender waits this long instead of the second it is asked for, so that tests see more of it.
 const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 

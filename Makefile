@@ -5,7 +5,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench bench-ingest build clients
+.PHONY: help demo test lint fmt bench bench-ingest bench-wal kill-test build clients
 
 help: ## Says what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ clients: ## Installs the SDKs of other languages that the tests talk to.
 test: need-rust clients ## Runs all tests, with real SDKs and on real telemetry.
 	$(CARGO) test --locked --workspace
 
+kill-test: need-rust ## Kills a server under load again and again, and looks that nothing is lost or doubled. KILLS=200 SEED=1
+	KILLS=$(or $(KILLS),200) $(CARGO) test --locked --workspace --test it -- --nocapture kills_at_any_moment
+
 lint: need-rust ## Formatting and clippy, warnings as errors.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -39,3 +42,6 @@ bench-ingest: need-rust ## What a span costs and what the server holds out; buil
 
 bench: need-rust ## Runs the benches; by hand, the results go into the notes.
 	$(CARGO) bench --locked --profile dev --bench judge
+
+bench-wal: need-rust ## What writing a group of the log costs, by the way it is done; by hand.
+	$(CARGO) bench --locked --profile dev --bench wal

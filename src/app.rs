@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use haldane_analyzer::{Engine, QueryLimits, Rollouts, Scheduler};
 use haldane_api::{Api, Readiness};
-use haldane_collector::Collector;
+use haldane_collector::{Collector, Waiting};
 use haldane_store::clock::SharedClock;
 use haldane_store::table::{Access, FolderLock, LockError, TablesConfig};
 use haldane_store::{Ledger, Tables};
@@ -93,15 +93,26 @@ pub struct Addresses {
     pub api: SocketAddr,
 }
 
+/// The ports and the data folder of a server, taken before anything else is done.
+#[derive(Debug)]
+pub struct Doors {
+    config: Config,
+    listeners: Listeners,
+    addresses: Addresses,
+    lock: FolderLock,
+}
+
 /// A server that is ready to run: its ports are open, its log is replayed.
 #[derive(Debug)]
 pub struct App {
     collector: Collector,
     scheduler: Scheduler,
-    api: Api,
+    /// Answers already, to say whether the server is ready.
+    api: Part,
+    serving: CancellationToken,
     ready: watch::Sender<Readiness>,
-    listeners: Listeners,
-    addresses: Addresses,
+    grpc: TcpListener,
+    http: TcpListener,
     grace: Duration,
     ledger: Ledger,
     // Held until the end of the process: nobody else may write to the data folder.
@@ -117,12 +128,12 @@ struct Listeners {
 
 type Part = JoinSet<Result<(), RunError>>;
 
-impl App {
-    /// Takes the data folder, opens the ports, and replays what the log holds and the tables lack.
+impl Doors {
+    /// Takes the data folder and the ports. Senders can connect from here on; they are answered once [`App::build`] has begun.
     ///
     /// # Errors
-    /// When the folder or a port is taken, or what the folder holds cannot be used.
-    pub async fn build(config: Config, clock: SharedClock) -> Result<Self, BuildError> {
+    /// When the folder or a port is taken.
+    pub async fn open(config: Config) -> Result<Self, BuildError> {
         let mut lock = FolderLock::acquire(&config.data)?;
         let listeners = Listeners {
             grpc: listen(config.grpc, "OTLP over gRPC (--grpc)").await?,
@@ -131,7 +142,25 @@ impl App {
         };
         let addresses = listeners.addresses()?;
         lock.announce(&format!("http://{}", addresses.api)).map_err(BuildError::Announce)?;
+        Ok(Self { config, listeners, addresses, lock })
+    }
 
+    /// Where the server listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+}
+
+impl App {
+    /// Opens what the folder holds, and replays what the log holds and the tables lack. Until that is done senders and readers are asked to try
+    /// again.
+    ///
+    /// # Errors
+    /// When what the folder holds cannot be used.
+    pub async fn build(doors: Doors, clock: SharedClock) -> Result<Self, BuildError> {
+        let Doors { config, listeners: Listeners { grpc, http, api: api_listener }, addresses, lock } = doors;
+        let waiting =
+            Waiting::open(&grpc, &http).map_err(|source| BuildError::Listen { address: addresses.grpc, purpose: "OTLP", source })?;
         let tables = Tables::open(&TablesConfig { dir: config.tables_dir(), access: Access::ReadWrite }).await?;
         let ledger = Ledger::open(&config.ledger_file()).await?;
         // Queries of people and the judge's own have separate memory, so that neither starves the other.
@@ -139,17 +168,16 @@ impl App {
         let judge = Engine::new(&tables, QueryLimits { rows_max: usize::MAX, ..QueryLimits::default() })?;
         let rollouts = Rollouts::new(ledger.clone(), judge.clone(), clock.clone());
         let scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone());
+
+        let ready = watch::Sender::new(Readiness::Starting { because: "the log is being read back".to_owned() });
+        let (serving, mut api) = (CancellationToken::new(), Part::new());
+        let (token, part) = (serving.clone(), Api { rollouts, engine: people, ready: ready.subscribe() });
+        api.spawn(async move { part.serve(api_listener, token).await.map_err(RunError::Api) });
         let collector =
             Collector::open(config.collector_settings(), tables, clock).await.map_err(|cause| BuildError::Collector(Box::new(cause)))?;
-        let ready = watch::Sender::new(Readiness::NotReady { because: "starting".to_owned() });
-        let api = Api { rollouts, engine: people, ready: ready.subscribe() };
+        waiting.close().await;
         let grace = Duration::from_secs(config.shutdown_seconds);
-        Ok(Self { collector, scheduler, api, ready, listeners, addresses, grace, ledger, lock })
-    }
-
-    /// Where the server listens.
-    pub fn addresses(&self) -> Addresses {
-        self.addresses
+        Ok(Self { collector, scheduler, api, serving, ready, grpc, http, grace, ledger, lock })
     }
 
     /// Runs until `stop` is cancelled or a part fails, then makes everything safe.
@@ -157,15 +185,13 @@ impl App {
     /// # Errors
     /// When a part failed, or could not finish in time.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let (intake, judging, serving) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let (mut collector, mut analyzer, mut api) = (Part::new(), Part::new(), Part::new());
+        let (intake, judging, serving) = (CancellationToken::new(), CancellationToken::new(), self.serving);
+        let (mut collector, mut analyzer, mut api) = (Part::new(), Part::new(), self.api);
         {
-            let (token, part, listeners) = (intake.clone(), self.collector, self.listeners);
-            collector.spawn(async move { Ok(part.serve(listeners.grpc, listeners.http, token).await?) });
+            let (token, part, grpc, http) = (intake.clone(), self.collector, self.grpc, self.http);
+            collector.spawn(async move { Ok(part.serve(grpc, http, token).await?) });
             let (token, part) = (judging.clone(), self.scheduler);
             analyzer.spawn(async move { Ok(part.run(token).await?) });
-            let (token, part) = (serving.clone(), self.api);
-            api.spawn(async move { part.serve(listeners.api, token).await.map_err(RunError::Api) });
         }
         self.ready.send_replace(Readiness::Ready);
         let early = tokio::select! {

@@ -313,7 +313,7 @@ fn after_commits(mut recovered: Recovered, committed: u64) -> std::io::Result<Re
 
 /// The name under which this log's rows are committed: made once, with the folder.
 fn collector_id(dir: &Path) -> std::io::Result<String> {
-    std::fs::create_dir_all(dir)?;
+    segment::create_folder(dir)?;
     if let Some(id) = replay::read_collector_id(dir)? {
         return Ok(id);
     }

@@ -33,6 +33,7 @@ mod tests;
 
 pub use collector::{Collector, Meter, OpenError, ServeError};
 pub use config::{CollectorConfig, DamagePolicy, WalConfig};
+pub use otlp::waiting::Waiting;
 pub use replay::{ReplayError, Replayed};
 pub use request::{Encoding, Request, Signal};
 pub use stats::{CollectorStats, SignalStats};

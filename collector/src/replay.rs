@@ -12,6 +12,9 @@ use crate::wal::recovery::Recovered;
 use crate::wal::{Record, Recovery, RecoveryError};
 use crate::wanted::Wanted;
 
+/// After so many bytes of bodies replayed rows are published, and written if they are many: a segment may make ten times its size of them.
+const LOOK_EACH_BYTES: usize = 8 << 20;
+
 /// Why what the log holds cannot be brought back.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -106,13 +109,18 @@ pub(crate) async fn replay(
         .await?;
         recovery = back;
         let Some(records) = records? else { break };
+        let mut bytes = 0;
         for record in records {
+            bytes += record.request.body.len();
             replay_record(record, committed, batcher, &mut replayed)?;
+            if bytes >= LOOK_EACH_BYTES {
+                bytes = 0;
+                batcher.publish();
+                flush_large(tables, overflow).await?;
+            }
         }
         batcher.publish();
-        if let Overflow::Flush { collector, bytes_max } = overflow {
-            flush_large(tables, collector, bytes_max).await?;
-        }
+        flush_large(tables, overflow).await?;
     }
     Ok((replayed, recovery.finish()))
 }
@@ -131,7 +139,8 @@ fn replay_record(record: Record, committed: Committed, batcher: &mut Batcher, re
     Ok(())
 }
 
-async fn flush_large(tables: &Tables, collector: &str, bytes_max: usize) -> Result<(), ReplayError> {
+async fn flush_large(tables: &Tables, overflow: Overflow<'_>) -> Result<(), ReplayError> {
+    let Overflow::Flush { collector, bytes_max } = overflow else { return Ok(()) };
     for table in TableName::ALL {
         if tables.hot(table).bytes >= bytes_max {
             tables.flush(table, collector).await?;

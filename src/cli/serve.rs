@@ -9,7 +9,7 @@ use haldane_store::SystemClock;
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, Exit, out};
-use crate::app::App;
+use crate::app::{App, Doors};
 use crate::config::{Config, Flags};
 use crate::demo::{self, DemoArgs, DemoOutcome, ScenarioName};
 
@@ -62,14 +62,15 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, CliError> {
         .map_err(|error| CliError::Usage(format!("wrong in the settings: {}", error.mistakes.join("; "))))?;
     let stop = stop_on_signal()?;
     let data = config.data.clone();
+    let doors = Doors::open(config).await.map_err(|error| CliError::part(&error))?;
+    let addresses = doors.addresses();
+    out::note(&format!("haldane: OTLP over gRPC at http://{}, over HTTP at http://{}", addresses.grpc, addresses.http));
+    out::note(&format!("haldane: REST at http://{}, described at http://{0}/docs; data in {}", addresses.api, data.display()));
     let app = tokio::select! {
-        built = App::build(config, Arc::new(SystemClock)) => built.map_err(|error| CliError::part(&error))?,
+        built = App::build(doors, Arc::new(SystemClock)) => built.map_err(|error| CliError::part(&error))?,
         // Nothing was acknowledged yet.
         () = stop.cancelled() => return Ok(Exit::Done),
     };
-    let addresses = app.addresses();
-    out::note(&format!("haldane: OTLP over gRPC at http://{}, over HTTP at http://{}", addresses.grpc, addresses.http));
-    out::note(&format!("haldane: REST at http://{}, described at http://{0}/docs; data in {}", addresses.api, data.display()));
     app.run(stop).await.map_err(|error| CliError::part(&error))?;
     Ok(Exit::Done)
 }

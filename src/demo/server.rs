@@ -6,7 +6,7 @@ use haldane_store::clock::SharedClock;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, Doors};
 use crate::config::Config;
 
 /// Why the server could not start or ended badly.
@@ -54,8 +54,9 @@ impl Server {
     /// Starts a server on free ports.
     pub(super) async fn start(data: &Path, clock: SharedClock) -> Result<Self, ServerError> {
         let config = Config::on_free_ports(data);
-        let app = App::build(config, clock).await.map_err(ServerError::Build)?;
-        let addresses = app.addresses();
+        let doors = Doors::open(config).await.map_err(ServerError::Build)?;
+        let addresses = doors.addresses();
+        let app = App::build(doors, clock).await.map_err(ServerError::Build)?;
         let stop = CancellationToken::new();
         Ok(Self {
             grpc: format!("http://{}", addresses.grpc),

@@ -1,7 +1,9 @@
 //! Whether the process lives, and whether it can answer.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 
 use super::Doors;
 use crate::error::{Problem, ProblemKind};
@@ -11,6 +13,11 @@ use crate::error::{Problem, ProblemKind};
 pub enum Readiness {
     /// They can.
     Ready,
+    /// Not yet: what would be read is not whole.
+    Starting {
+        /// What is done first.
+        because: String,
+    },
     /// Not at the moment.
     NotReady {
         /// Why, in a few words, such as `replaying the log`.
@@ -43,6 +50,19 @@ pub(super) async fn ready(State(doors): State<Doors>) -> Result<&'static str, Pr
     }
     match &*doors.ready.borrow() {
         Readiness::Ready => Ok("ready\n"),
-        Readiness::NotReady { because } => Err(not_ready(because)),
+        Readiness::Starting { because } | Readiness::NotReady { because } => Err(not_ready(because)),
+    }
+}
+
+/// Lets nobody read tables that are not whole yet; whether the process lives and is ready may be asked at any time.
+pub(super) async fn once_started(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    let asks_for_health = ["/healthz", "/readyz"].contains(&request.uri().path());
+    let starting = match &*doors.ready.borrow() {
+        Readiness::Starting { because } if !asks_for_health => Some(format!("the server is starting: {because}; try again in a second")),
+        Readiness::Starting { .. } | Readiness::Ready | Readiness::NotReady { .. } => None,
+    };
+    match starting {
+        Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Unavailable, why).into_response(),
+        None => next.run(request).await,
     }
 }

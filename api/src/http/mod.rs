@@ -88,15 +88,17 @@ impl Api {
     pub fn router(self, stop: CancellationToken) -> Router {
         let Self { rollouts, engine, ready } = self;
         let (routes, document) = routes().split_for_parts();
+        let doors = Doors { rollouts, engine, ready, stop };
         routes
             .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
+            .layer(middleware::from_fn_with_state(doors.clone(), health::once_started))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(middleware::from_fn(within_time))
             .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| panicked(panic.as_ref())))
             .layer(middleware::map_response(as_problem))
-            .with_state(Doors { rollouts, engine, ready, stop })
+            .with_state(doors)
     }
 
     /// Answers requests until `stop` is cancelled, then finishes those under way; who keeps silent is not waited for.

@@ -359,6 +359,10 @@ async fn readiness_says_why_not() {
     shop.ready.send_replace(Readiness::NotReady { because: "replaying the log".to_owned() });
     let not = shop.get("/readyz").await;
     assert_eq!((not.problem(503, "unavailable").as_str(), not.header("retry-after")), ("not ready: replaying the log", "2"));
+    assert_eq!(shop.get("/v1/services").await.status, 200);
+    shop.ready.send_replace(Readiness::Starting { because: "replaying the log".to_owned() });
+    assert_eq!((shop.get("/healthz").await.status, shop.get("/readyz").await.status), (200, 503));
+    assert!(shop.get("/v1/services").await.problem(503, "unavailable").contains("replaying the log"));
     shop.ready.send_replace(Readiness::Ready);
     shop.stop.cancel();
     assert!(shop.get("/readyz").await.problem(503, "unavailable").contains("stopping"));

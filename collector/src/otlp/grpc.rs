@@ -139,7 +139,7 @@ fn success(signal: Signal, rejected: Option<&Rejected>) -> Response {
     answer
 }
 
-fn refusal(refused: &Refused) -> Response {
+pub(super) fn refusal(refused: &Refused) -> Response {
     let mut metadata = MetadataMap::new();
     let mut details = Bytes::new();
     if refused.retry {

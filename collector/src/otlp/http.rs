@@ -89,7 +89,7 @@ fn asked(path: &str, method: &Method, headers: &HeaderMap) -> Result<Asked, Refu
 }
 
 /// The encoding that the media type names; its parameters and case do not matter.
-fn encoding_of(headers: &HeaderMap) -> Option<Encoding> {
+pub(super) fn encoding_of(headers: &HeaderMap) -> Option<Encoding> {
     let media_type = text(headers, &CONTENT_TYPE)?.split(';').next()?.trim().to_ascii_lowercase();
     match media_type.as_str() {
         PROTOBUF | "application/protobuf" => Some(Encoding::Protobuf),
@@ -111,7 +111,7 @@ fn success(asked: &Asked, rejected: Option<&Rejected>) -> Response {
     build(StatusCode::OK, asked.encoding, body)
 }
 
-fn refusal(refused: &Refused, encoding: Encoding) -> Response {
+pub(super) fn refusal(refused: &Refused, encoding: Encoding) -> Response {
     let code = i32::from(refused.grpc);
     let body = match encoding {
         Encoding::Protobuf => RpcStatus { code, message: refused.message.clone(), details: Vec::new() }.encode_to_vec(),

@@ -12,6 +12,7 @@ mod messages;
 mod status;
 #[cfg(test)]
 mod tests;
+pub(crate) mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -56,21 +56,20 @@ pub(crate) enum RecordError {
     },
 }
 
-/// Appends a record's bytes.
-pub(super) fn encode_into(record: &Record, out: &mut Vec<u8>) {
-    let body = &record.request.body;
+/// What stands before a record's body.
+pub(super) fn header_of(sequence: u64, group: u64, received: UnixNanos, request: &Request) -> [u8; HEADER_BYTES] {
+    let body = &request.body;
     let length = u32::try_from(HEADER_BYTES - PREFIX_BYTES + body.len()).expect("checked against BODY_BYTES_MAX before");
     let mut header = [0; HEADER_BYTES];
     header[0..4].copy_from_slice(&length.to_le_bytes());
-    header[8..16].copy_from_slice(&record.sequence.to_le_bytes());
-    header[16..24].copy_from_slice(&record.group.to_le_bytes());
-    header[24..32].copy_from_slice(&record.received.as_nanos().to_le_bytes());
-    header[32] = signal_byte(record.request.signal);
-    header[33] = encoding_byte(record.request.encoding);
+    header[8..16].copy_from_slice(&sequence.to_le_bytes());
+    header[16..24].copy_from_slice(&group.to_le_bytes());
+    header[24..32].copy_from_slice(&received.as_nanos().to_le_bytes());
+    header[32] = signal_byte(request.signal);
+    header[33] = encoding_byte(request.encoding);
     let sum = checksum(&header, body);
     header[4..8].copy_from_slice(&sum.to_le_bytes());
-    out.extend_from_slice(&header);
-    out.extend_from_slice(body);
+    header
 }
 
 /// The record that starts at `at`, and where it ends.

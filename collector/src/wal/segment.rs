@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"HALDWAL\0";
@@ -68,6 +69,29 @@ pub(super) fn create(dir: &Path, first: u64) -> io::Result<(File, Segment)> {
     Ok((file, Segment { path, first, last: None, bytes: HEADER_BYTES as u64 }))
 }
 
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    /// The place of an open file.
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        file.metadata().map(|found| Self { device: found.dev(), inode: found.ino() })
+    }
+
+    /// Fails when the file is no longer found under this path.
+    pub(super) fn check(self, path: &Path) -> io::Result<()> {
+        let found = std::fs::metadata(path)?;
+        if (Self { device: found.dev(), inode: found.ino() }) == self {
+            return Ok(());
+        }
+        Err(io::Error::other("another file has taken the place of the log's segment; start haldane again to go on with it"))
+    }
+}
+
 /// Puts an empty segment in the place of one whose header is lost.
 pub(super) fn begin_again(path: &Path, first: u64) -> io::Result<()> {
     create(path.parent().unwrap_or(path), first).map(|_| ())
@@ -115,6 +139,20 @@ pub(super) fn was_moved_aside(path: &Path) -> bool {
 
 fn aside(path: &Path) -> PathBuf {
     path.with_extension(format!("{EXTENSION}.{DAMAGED}"))
+}
+
+/// Makes a folder and those above it that are missing, durably.
+pub(crate) fn create_folder(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_folder(above)?;
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Err(_) | Ok(()) => {}
+    }
+    sync_folder(above)
 }
 
 /// Makes new names in a folder durable.

@@ -133,7 +133,8 @@ async fn a_group_that_was_never_durable_may_be_torn_in_the_middle() {
     let torn = bytes.len();
     for sequence in [2, 3] {
         let request = append("unacknowledged").request;
-        record::encode_into(&Record { sequence, group: 2, received: UnixNanos::new(7), request }, &mut bytes);
+        bytes.extend_from_slice(&record::header_of(sequence, 2, UnixNanos::new(7), &request));
+        bytes.extend_from_slice(&request.body);
     }
     bytes[torn + 40] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
@@ -207,4 +208,135 @@ async fn segments_that_all_tables_have_are_removed_and_the_backlog_is_bounded() 
     assert!(matches!(log.append(append("late")).await, Err(AppendError::Closed)));
     writer::remove(&left).unwrap();
     assert_eq!(read_all(dir.path(), Repair::Nothing).unwrap().1, Recovered { segments: Vec::new(), next: 1 });
+}
+
+/// A log of three segments with two records each, by name.
+async fn three_segments() -> Vec<(String, Vec<u8>)> {
+    let dir = tempfile::tempdir().unwrap();
+    let two = segment::HEADER_BYTES + record::HEADER_BYTES + 3;
+    let (log, ..) = open(LogLimits { segment_bytes_max: two as u64 + 1, ..limits(dir.path()) }, Repair::TornTail, Syncer::default());
+    for text in ["one", "two", "san", "yon", "fem", "sex"] {
+        log.append(append(text)).await.unwrap();
+    }
+    let segments = log.close();
+    assert_eq!(segments.iter().map(|segment| segment.first).collect::<Vec<_>>(), [1, 3, 5]);
+    let named = |path: &Path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(path).unwrap());
+    segments.iter().map(|segment| named(&segment.path)).collect()
+}
+
+fn put(segments: &[(String, Vec<u8>)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    segments.iter().for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
+    dir
+}
+
+#[tokio::test]
+async fn a_segment_before_the_last_that_is_cut_or_flipped_at_any_byte_is_reported() {
+    let segments = three_segments().await;
+    for which in [0, 1] {
+        let (name, bytes) = &segments[which];
+        let damages = (0..bytes.len()).flat_map(|at| [(at, None), (at, Some(0x01)), (at, Some(0x80))]);
+        for (at, flip) in damages {
+            let mut broken = segments.clone();
+            match flip {
+                Some(bit) => broken[which].1[at] ^= bit,
+                None => broken[which].1.truncate(at),
+            }
+            let dir = put(&broken);
+            let whole = [segment::HEADER_BYTES, segment::HEADER_BYTES + record::HEADER_BYTES + 3].contains(&at) && flip.is_none();
+            match read_all(dir.path(), Repair::TornTail) {
+                Err(RecoveryError::Damaged { at: place, path, .. }) => {
+                    assert!(place <= at && path.ends_with(name), "segment {which}, {flip:?} at {at}, reported at {place}");
+                }
+                // Cut between two records it looks whole, but what follows lies behind a gap.
+                Err(RecoveryError::Gap { .. }) => assert!(whole, "segment {which}, {flip:?} at {at}"),
+                other => panic!("segment {which}, {flip:?} at {at}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_of_several_segments_may_be_torn_at_any_byte() {
+    let segments = three_segments().await;
+    let length = segments[2].1.len();
+    for cut in 0..=length {
+        let mut torn = segments.clone();
+        torn[2].1.truncate(cut);
+        let dir = put(&torn);
+        let (log, records, _) = open(limits(dir.path()), Repair::TornTail, Syncer::default());
+        let (one, two) = (segment::HEADER_BYTES + record::HEADER_BYTES + 3, length);
+        let whole = 4 + usize::from(cut >= one) + usize::from(cut >= two);
+        assert_eq!(bodies(&records), ["one", "two", "san", "yon", "fem", "sex"][..whole], "cut at {cut}");
+        assert_eq!(log.append(append("next")).await.unwrap(), whole as u64 + 1);
+        drop(log);
+        assert_eq!(read_all(dir.path(), Repair::Nothing).unwrap().0.len(), whole + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_disk_makes_answers_late_but_one_sync_does_for_all_that_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let syncer = Syncer::default();
+    syncer.delay_ms.store(50, Ordering::SeqCst);
+    let (log, _, delivered) = open(limits(dir.path()), Repair::TornTail, syncer.clone());
+    let texts: Vec<String> = (0..200).map(|n| format!("record {n}")).collect();
+    let answers = futures::future::join_all(texts.iter().map(|text| log.append(append(text)))).await;
+    assert!(answers.into_iter().all(|answer| answer.is_ok()));
+    let calls = syncer.calls.load(Ordering::SeqCst);
+    assert!(calls <= 4, "{calls} syncs for 200 requests at once");
+    assert_eq!(delivered.lock().unwrap().len(), 200);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_folder_that_was_carried_away_until_it_is_back() {
+    let root = tempfile::tempdir().unwrap();
+    let (home, away) = (root.path().join("log"), root.path().join("away"));
+    let (log, ..) = open(limits(&home), Repair::TornTail, Syncer::default());
+    log.append(append("kept")).await.unwrap();
+    std::fs::rename(&home, &away).unwrap();
+    assert!(matches!(log.append(append("refused")).await, Err(AppendError::Disk(_))));
+    log.release(1);
+    std::fs::rename(&away, &home).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while log.append(append("after")).await.is_err() {
+        assert!(std::time::Instant::now() < deadline, "the log did not go on");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    drop(log);
+    assert_eq!(bodies(&read_all(&home, Repair::Nothing).unwrap().0), ["kept", "after"]);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_folder_that_was_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let home = root.path().join("log");
+    let (log, ..) = open(limits(&home), Repair::TornTail, Syncer::default());
+    log.append(append("gone with it")).await.unwrap();
+    std::fs::remove_dir_all(&home).unwrap();
+    assert!(matches!(log.append(append("refused")).await, Err(AppendError::Disk(_))));
+    drop(log);
+    assert!(!home.exists());
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_removed_is_kept_with_all_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, ..) = open(LogLimits { segment_bytes_max: 1, ..limits(dir.path()) }, Repair::TornTail, Syncer::default());
+    for text in ["one", "two", "three"] {
+        log.append(append(text)).await.unwrap();
+    }
+    // A folder of its name cannot be removed as a file.
+    let first = dir.path().join("00000000000000000001.wal");
+    let aside = dir.path().join("aside");
+    std::fs::rename(&first, &aside).unwrap();
+    std::fs::create_dir(&first).unwrap();
+    log.release(2);
+    log.append(append("four")).await.unwrap();
+    assert!(dir.path().join("00000000000000000002.wal").exists());
+    std::fs::remove_dir(&first).unwrap();
+    std::fs::rename(&aside, &first).unwrap();
+    log.release(2);
+    assert_eq!(log.close().iter().map(|segment| segment.first).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(bodies(&read_all(dir.path(), Repair::Nothing).unwrap().0), ["three", "four"]);
 }

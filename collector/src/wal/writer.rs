@@ -101,7 +101,7 @@ impl<T: Send + 'static> Log<T> {
         syncer: Syncer,
         deliver: impl FnMut(u64, UnixNanos, T) + Send + 'static,
     ) -> io::Result<Self> {
-        std::fs::create_dir_all(&limits.dir)?;
+        segment::create_folder(&limits.dir)?;
         let backlog = Arc::new(AtomicU64::new(0));
         let backlog_max = limits.backlog_bytes_max;
         let disk = SegmentWriter::begin(limits, recovered, syncer, backlog.clone())?;

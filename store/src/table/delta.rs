@@ -91,7 +91,7 @@ pub(super) struct Overtaken;
 
 impl Committed {
     pub(super) async fn open(name: TableName, dir: &Path, access: Access) -> Result<Self, DeltaFailure> {
-        let exists = dir.join("_delta_log").is_dir();
+        let exists = has_versions(&dir.join("_delta_log"));
         let table = match (exists, access) {
             (false, Access::ReadOnly) => return Ok(Self::default()),
             (false, Access::ReadWrite) => create(name, dir).await?,
@@ -158,7 +158,7 @@ impl Committed {
         let bytes = CommitData::new(actions, operation, HashMap::new(), Vec::new()).get_bytes()?;
         let version = latest.version().unwrap_or(0) + 1;
         match opened.log_store.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), uuid::Uuid::new_v4()).await {
-            Ok(()) => opened.make_durable(version).await?,
+            Ok(()) => make_durable(opened.folder.clone(), version).await?,
             Err(TransactionError::VersionAlreadyExists(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
@@ -202,14 +202,14 @@ impl Opened {
             let entry = CommitOrBytes::LogBytes(bytes.clone());
             match self.log_store.write_commit_entry(version, entry, uuid::Uuid::new_v4()).await {
                 Ok(()) => {
-                    self.make_durable(version).await?;
+                    make_durable(self.folder.clone(), version).await?;
                     return Ok((version, through));
                 }
                 Err(TransactionError::VersionAlreadyExists(_)) => {}
                 Err(error) => return Err(error.into()),
             }
             if let Some(reached) = self.own_commit(version, collector).await? {
-                self.make_durable(version).await?;
+                make_durable(self.folder.clone(), version).await?;
                 return Ok((version, reached));
             }
         }
@@ -233,17 +233,23 @@ impl Opened {
         }
         Ok(None)
     }
+}
 
-    /// The object store does not sync what it writes to a local disk, and the log's segment is removed on our word: so we do.
-    async fn make_durable(&self, version: u64) -> Result<(), DeltaFailure> {
-        let file = self.folder.join(format!("_delta_log/{version:020}.json"));
-        let what = file.display().to_string();
-        let synced = tokio::task::spawn_blocking(move || {
-            std::fs::File::open(&file).and_then(|opened| opened.sync_all())?;
-            std::fs::File::open(file.parent().unwrap_or(&file)).and_then(|opened| opened.sync_all())
-        });
-        synced.await?.map_err(|source| DeltaFailure::Disk { what, source })
-    }
+/// Whether a table was created here. A kill in the middle of that leaves a folder without a version.
+fn has_versions(log: &Path) -> bool {
+    let is_version = |path: &Path| path.extension().is_some_and(|extension| extension == "json" || extension == "parquet");
+    std::fs::read_dir(log).is_ok_and(|entries| entries.flatten().any(|entry| is_version(&entry.path())))
+}
+
+/// The object store does not sync what it writes to a local disk, and the log's segment is removed on our word: so we do.
+async fn make_durable(folder: PathBuf, version: u64) -> Result<(), DeltaFailure> {
+    let file = folder.join(format!("_delta_log/{version:020}.json"));
+    let what = file.display().to_string();
+    let synced = tokio::task::spawn_blocking(move || {
+        std::fs::File::open(&file).and_then(|opened| opened.sync_all())?;
+        std::fs::File::open(file.parent().unwrap_or(&file)).and_then(|opened| opened.sync_all())
+    });
+    synced.await?.map_err(|source| DeltaFailure::Disk { what, source })
 }
 
 async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure> {
@@ -258,6 +264,7 @@ async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure>
         // A commit every few seconds: older ones are in the checkpoints.
         .with_configuration_property(deltalake_core::TableProperty::LogRetentionDuration, Some("interval 6 hours"))
         .await?;
+    make_durable(dir.to_owned(), 0).await?;
     Ok(table)
 }
 

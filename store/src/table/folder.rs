@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::fault::{Classified, Fault};
@@ -54,7 +55,12 @@ impl FolderLock {
         std::fs::create_dir_all(dir).map_err(disk)?;
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE)).map_err(disk)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file }),
+            Ok(()) => {
+                let mut lock = Self { file };
+                // Until there is an address; what stands there is of the last holder.
+                lock.announce(&format!("process {}", std::process::id())).map_err(disk)?;
+                Ok(lock)
+            }
             Err(TryLockError::WouldBlock) => {
                 Err(LockError::Held { dir: dir.to_owned(), holder: Self::holder(dir).unwrap_or_else(|| "unknown".to_owned()) })
             }
@@ -79,5 +85,29 @@ impl FolderLock {
         let mut text = String::new();
         File::open(dir.join(LOCK_FILE)).ok()?.take(1024).read_to_string(&mut text).ok()?;
         (!text.is_empty()).then_some(text)
+    }
+}
+
+/// A folder as it was found, whatever its name is now.
+#[derive(Debug, Clone)]
+pub(super) struct Home {
+    dir: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Home {
+    pub(super) fn of(dir: &Path) -> std::io::Result<Self> {
+        let found = std::fs::metadata(dir)?;
+        Ok(Self { dir: dir.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+
+    /// Fails when the folder is not at its place, or another one is: files that are written there would be half a table.
+    pub(super) fn check(&self) -> std::io::Result<()> {
+        let found = Self::of(&self.dir)?;
+        if (found.device, found.inode) == (self.device, self.inode) {
+            return Ok(());
+        }
+        Err(std::io::Error::other("another folder has taken its place; start haldane again to use that one"))
     }
 }

@@ -31,6 +31,7 @@ pub use hot::HotSize;
 pub use upkeep::{Kept, UpkeepConfig, UpkeepError};
 
 use delta::{Appended, Committed};
+use folder::Home;
 use hot::HotBatches;
 
 /// Whether a process may write to the tables.
@@ -130,13 +131,21 @@ pub enum CommitError {
         /// The cause.
         source: DeltaFailure,
     },
+    /// The folder of the tables is not where it was.
+    #[error("cannot commit to {}: the folder of the tables is away", table.as_str())]
+    Away {
+        /// Which table.
+        table: TableName,
+        /// The cause.
+        source: std::io::Error,
+    },
 }
 
 impl Classified for CommitError {
     fn fault(&self) -> Fault {
         match self {
             Self::ReadOnly => Fault::Bug,
-            Self::Commit { .. } => Fault::Unavailable,
+            Self::Commit { .. } | Self::Away { .. } => Fault::Unavailable,
         }
     }
 }
@@ -162,6 +171,8 @@ struct Slot {
 pub struct Tables {
     slots: Arc<BTreeMap<TableName, Slot>>,
     access: Access,
+    /// Where they are; none for a reader.
+    home: Option<Arc<Home>>,
 }
 
 impl Tables {
@@ -170,8 +181,11 @@ impl Tables {
     /// # Errors
     /// When the folder or a table in it cannot be used.
     pub async fn open(config: &TablesConfig) -> Result<Self, OpenError> {
+        let mut home = None;
         if config.access == Access::ReadWrite {
-            std::fs::create_dir_all(&config.dir).map_err(|source| OpenError::Folder { dir: config.dir.clone(), source })?;
+            let folder = |source| OpenError::Folder { dir: config.dir.clone(), source };
+            std::fs::create_dir_all(&config.dir).map_err(folder)?;
+            home = Some(Arc::new(Home::of(&config.dir).map_err(folder)?));
         }
         let mut slots = BTreeMap::new();
         for table in TableName::ALL {
@@ -180,7 +194,7 @@ impl Tables {
             let view = View { committed, hot: HotBatches::default() };
             slots.insert(table, Slot { view: Arc::new(RwLock::new(view)), flushing: Mutex::new(()), upkeep: Mutex::default() });
         }
-        Ok(Self { slots: Arc::new(slots), access: config.access })
+        Ok(Self { slots: Arc::new(slots), access: config.access, home })
     }
 
     /// The last log sequence of this collector that the table has for good; 0 when it has none.
@@ -219,6 +233,7 @@ impl Tables {
         if hot.is_empty() {
             return Ok(Flushed { rows: 0, through });
         }
+        self.home.as_ref().map_or(Ok(()), |home| home.check()).map_err(|source| CommitError::Away { table, source })?;
         let rows = hot.size().rows;
         let appended = committed.append(hot.rows(), collector, through).await;
         let Appended { committed, through } = appended.map_err(|source| CommitError::Commit { table, rows, source })?;

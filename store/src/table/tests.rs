@@ -201,3 +201,51 @@ async fn a_table_of_an_older_version_gets_the_columns_that_came_later() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_creation_was_cut_short_is_created_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("tables/spans/_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    std::fs::write(log.join("00000000000000000000.json#1"), "{").unwrap();
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    publish(&tables, 1, "checkout", &[5]);
+    tables.flush(TableName::Spans, "c1").await.unwrap();
+    assert_eq!(count(&tables, TableName::Spans, "true").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_whose_commit_was_made_but_reported_as_failed_are_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    let unaware = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    for tables in [&tables, &unaware] {
+        publish(tables, 1, "checkout", &[5]);
+    }
+    tables.flush(TableName::Spans, "c1").await.unwrap();
+    // Its next version is there already, and is its own: as after a commit whose answer was lost.
+    publish(&unaware, 2, "checkout", &[6]);
+    assert_eq!(unaware.flush(TableName::Spans, "c1").await.unwrap(), Flushed { rows: 1, through: 1 });
+    assert_eq!(count(&unaware, TableName::Spans, "true").await, 2);
+    assert_eq!(unaware.flush(TableName::Spans, "c1").await.unwrap(), Flushed { rows: 1, through: 2 });
+    let reopened = Tables::open(&config(dir.path(), Access::ReadOnly)).await.unwrap();
+    assert_eq!(count(&reopened, TableName::Spans, "true").await, 2);
+    assert_eq!(reopened.committed_through(TableName::Spans, "c1").await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_where_the_folder_was_until_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, away) = (dir.path().join("tables"), dir.path().join("away"));
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    publish(&tables, 1, "checkout", &[5]);
+    std::fs::rename(&home, &away).unwrap();
+    assert!(matches!(tables.flush(TableName::Spans, "c1").await, Err(CommitError::Away { .. })));
+    assert!(!home.exists());
+    std::fs::create_dir(&home).unwrap();
+    assert!(matches!(tables.flush(TableName::Spans, "c1").await, Err(CommitError::Away { .. })));
+    std::fs::remove_dir(&home).unwrap();
+    std::fs::rename(&away, &home).unwrap();
+    assert_eq!(tables.flush(TableName::Spans, "c1").await.unwrap().rows, 1);
+    assert_eq!(count(&tables, TableName::Spans, "true").await, 1);
+}

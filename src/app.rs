@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::metrics;
 
 /// Why the server could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -139,10 +140,11 @@ impl App {
         let judge = Engine::new(&tables, QueryLimits { rows_max: usize::MAX, ..QueryLimits::default() })?;
         let rollouts = Rollouts::new(ledger.clone(), judge.clone(), clock.clone());
         let scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone());
+        let seen = tables.clone();
         let collector =
             Collector::open(config.collector_settings(), tables, clock).await.map_err(|cause| BuildError::Collector(Box::new(cause)))?;
         let ready = watch::Sender::new(Readiness::NotReady { because: "starting".to_owned() });
-        let api = Api { rollouts, engine: people, ready: ready.subscribe() };
+        let api = Api { rollouts, engine: people, ready: ready.subscribe(), metrics: metrics::metrics(collector.meter(), seen) };
         let grace = Duration::from_secs(config.shutdown_seconds);
         Ok(Self { collector, scheduler, api, ready, listeners, addresses, grace, ledger, lock })
     }

@@ -74,7 +74,8 @@ impl Intake {
         let (kept, rejected) = (checked.kept, checked.rejected.clone());
         if kept > 0 {
             let append = Append { request, received: self.clock.now(), carried: Carried { checked, admitted } };
-            self.log.append(append).await?;
+            let sequence = self.log.append(append).await?;
+            self.counters.logged(sequence);
         }
         self.counters.acknowledged(signal, kept, rejected.as_ref().map_or(0, |rejected| rejected.count));
         Ok(rejected)

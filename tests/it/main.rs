@@ -9,6 +9,8 @@ mod clients;
 #[cfg(test)]
 mod duckdb;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod traffic;

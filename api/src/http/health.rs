@@ -1,10 +1,12 @@
-//! Whether the process lives, and whether it can answer.
+//! Whether the process lives, whether it can answer, and what it counts.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 
 use super::Doors;
 use crate::error::{Problem, ProblemKind};
+use crate::metrics;
 
 /// Whether requests can be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,4 +47,13 @@ pub(super) async fn ready(State(doors): State<Doors>) -> Result<&'static str, Pr
         Readiness::Ready => Ok("ready\n"),
         Readiness::NotReady { because } => Err(not_ready(because)),
     }
+}
+
+/// What the process counts, in the text format of Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operation", operation_id = "getMetrics",
+    responses((status = 200, description = "All metrics", body = String, content_type = "text/plain"))
+)]
+pub(super) async fn metrics(State(doors): State<Doors>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, metrics::TEXT)], doors.metrics.text())
 }

@@ -64,7 +64,7 @@ impl Default for CollectorConfig {
             body_timeout_seconds: 60,
             header_timeout_seconds: 90,
             connections_max: 4_096,
-            streams_max: 128,
+            streams_max: 100,
             connection_age_max_seconds: 0,
             cors_allowed_origins: Vec::new(),
             tokens: Vec::new(),

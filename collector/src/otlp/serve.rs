@@ -22,11 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::CollectorConfig;
 
-/// What a sender may send ahead of what has been read, for one call and for all of a connection.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 512 << 10;
+/// What a sender may send ahead of what has been read, for one call. A connection has as much for each of its calls: with less, calls that wait for
+/// room would use it up, and those that have room could not get the rest of their bodies.
+const STREAM_WINDOW: u32 = 64 << 10;
 /// What is read ahead on a connection of HTTP/1.1.
 const READ_AHEAD: usize = 64 << 10;
+/// No connection needs more calls at once; it keeps the window within what HTTP/2 knows.
+const STREAMS_MOST: u32 = 1_000;
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// A connection that says nothing is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -46,7 +48,7 @@ impl Connections {
     pub(super) fn new(config: &CollectorConfig) -> Self {
         Self {
             most: config.connections_max.clamp(1, Semaphore::MAX_PERMITS),
-            streams_max: config.streams_max.max(1),
+            streams_max: config.streams_max.clamp(1, STREAMS_MOST),
             header_timeout: Duration::from_secs(config.header_timeout_seconds.max(1)),
             age_max: Some(Duration::from_secs(config.connection_age_max_seconds)).filter(|age| !age.is_zero()),
         }
@@ -59,7 +61,7 @@ impl Connections {
             .http2()
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(STREAM_WINDOW * self.streams_max)
             .max_concurrent_streams(self.streams_max)
             .max_header_list_size(HEADERS_BYTES_MAX)
             .keep_alive_interval(KEEPALIVE);
@@ -117,8 +119,8 @@ async fn converse<F>(
     F: Future<Output = Response> + Send + 'static,
 {
     // The first bytes tell the version of HTTP; no timer runs in hyper before that.
-    let spoken = stop.run_until_cancelled(tokio::time::timeout(connections.header_timeout, stream.readable())).await;
-    if !matches!(spoken, Some(Ok(Ok(())))) {
+    let spoken = stop.run_until_cancelled(tokio::time::timeout(connections.header_timeout, stream.peek(&mut [0]))).await;
+    if !matches!(spoken, Some(Ok(Ok(1)))) {
         return;
     }
     let _ = stream.set_nodelay(true);

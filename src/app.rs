@@ -3,6 +3,7 @@
 //! Stopping: intake ends first (what was acknowledged is flushed), then judging, then REST, which answers until the data is safe.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use haldane_analyzer::{Engine, QueryLimits, Rollouts, Scheduler};
@@ -17,6 +18,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::metrics;
 
 /// Why the server could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -171,10 +173,13 @@ impl App {
 
         let ready = watch::Sender::new(Readiness::Starting { because: "the log is being read back".to_owned() });
         let (serving, mut api) = (CancellationToken::new(), Part::new());
-        let (token, part) = (serving.clone(), Api { rollouts, engine: people, ready: ready.subscribe() });
+        let meter = Arc::new(OnceLock::new());
+        let metrics = metrics::metrics(meter.clone(), tables.clone());
+        let (token, part) = (serving.clone(), Api { rollouts, engine: people, ready: ready.subscribe(), metrics });
         api.spawn(async move { part.serve(api_listener, token).await.map_err(RunError::Api) });
         let collector =
             Collector::open(config.collector_settings(), tables, clock).await.map_err(|cause| BuildError::Collector(Box::new(cause)))?;
+        let _ = meter.set(collector.meter()); // set once, here
         waiting.close().await;
         let grace = Duration::from_secs(config.shutdown_seconds);
         Ok(Self { collector, scheduler, api, serving, ready, grpc, http, grace, ledger, lock })

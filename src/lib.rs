@@ -7,6 +7,7 @@ pub mod config;
 pub mod app;
 pub mod cli;
 pub mod demo;
+mod metrics;
 
 pub use app::App;
 pub use config::Config;

@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod http;
+pub mod metrics;
 pub mod report;
 pub mod rows;
 

@@ -146,7 +146,7 @@ impl Client {
                     Ok(_) => Answer::Acknowledged,
                     Err(status) if status.code() == Code::Unavailable => Answer::Retryable,
                     Err(status) => {
-                        eprintln!("refused: {status:?}");
+                        crate::say(&format!("refused: {status:?}"));
                         Answer::ForGood
                     }
                 }

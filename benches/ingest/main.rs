@@ -8,7 +8,9 @@ mod payload;
 mod server;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use haldane_store::{Clock as _, SystemClock};
 
 use load::{Crowd, Outcome, Until, Wire};
 use payload::Payload;
@@ -59,8 +61,8 @@ fn folder() -> PathBuf {
 }
 
 fn payload(spans: usize, seed: u64) -> Payload {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
-    Payload::new(spans, seed, u64::try_from(now).expect("before 2554"))
+    let now = SystemClock.now().as_nanos();
+    Payload::new(spans, seed, u64::try_from(now).expect("after 1970"))
 }
 
 fn median(mut numbers: Vec<f64>) -> f64 {

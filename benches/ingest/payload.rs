@@ -71,7 +71,7 @@ impl Payload {
     }
 
     fn next_protobuf(&mut self) -> Vec<u8> {
-        let template = &self.templates[usize::try_from(self.sent).unwrap() % TEMPLATES];
+        let template = &self.templates[usize::try_from(self.sent).expect("fewer than 2^64") % TEMPLATES];
         self.sent += 1;
         let mut body = template.body.clone();
         let mut put = |at: usize, bytes: &[u8]| body[at..at + bytes.len()].copy_from_slice(bytes);
@@ -149,7 +149,7 @@ fn template(spans: usize, random: &mut StdRng) -> Template {
     let mut from = 0;
     let places = spans.iter().zip(durations).map(|(span, duration_ns)| {
         let mut find = |bytes: &[u8]| {
-            let at = from + body[from..].windows(bytes.len()).position(|window| window == bytes).unwrap();
+            let at = from + body[from..].windows(bytes.len()).position(|window| window == bytes).expect("each was encoded");
             from = at + bytes.len();
             at
         };

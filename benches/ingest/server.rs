@@ -53,7 +53,7 @@ impl Server {
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if line.contains("WARN") || line.contains("ERROR") {
-                    eprintln!("server: {line}");
+                    crate::say(&format!("server: {line}"));
                 }
                 let _ = sender.send(line);
             }

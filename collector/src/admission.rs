@@ -1,81 +1,375 @@
 //! Bounds the memory of requests in flight: a request holds as many bytes of one budget as it has read, from the first byte until its rows are built.
 //!
 //! Senders give up after seconds and some never try again, so a request is made to wait for a while before it is refused.
+//!
+//! Always holds, so that no sender starves another:
+//! - a token may hold at most three times what it leaves free, so a quarter of the budget stays free beside one, and some beside any number;
+//! - within a token, a peer may hold at most three times what it leaves of the token's share: 9/13 of the budget when nobody else is there;
+//! - who waits is served in turn, one grant for each peer; within a peer, requests that have been begun go before new ones.
+//!
+//! The shares are those of "dynamic thresholds" for shared buffers (Choudhury and Hahne, 1998), with a factor of three.
 
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
+
+/// A share may be this many times what is left beside it.
+const SHARE_FACTOR: usize = 3;
 
 /// Too much is in flight, and was for as long as a request may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too much is being taken in at once: try again in a second")]
 pub(crate) struct Overloaded;
 
+/// Who sends: between these the budget is shared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Source {
+    /// The token's name.
+    pub(crate) token: Arc<str>,
+    pub(crate) peer: IpAddr,
+}
+
 /// The budget. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Admission {
-    budget: Arc<Semaphore>,
-    bytes_max: usize,
+    books: Arc<Books>,
     wait_max: Duration,
 }
 
 impl Admission {
     pub(crate) fn new(bytes_max: usize, wait_max: Duration) -> Self {
-        let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
-        Self { budget: Arc::new(Semaphore::new(bytes_max)), bytes_max, wait_max }
+        let state = State { free: bytes_max, ..State::default() };
+        Self { books: Arc::new(Books { bytes_max, state: Mutex::new(state) }), wait_max }
     }
 
     /// A request that holds nothing yet.
-    pub(crate) fn begin(&self) -> Admitted {
-        Admitted { budget: self.budget.clone(), held: None, patience: self.wait_max }
+    pub(crate) fn begin(&self, source: Source) -> Admitted {
+        let held = Share { books: self.books.clone(), source, bytes: 0 };
+        Admitted { held, patience: self.wait_max, waited: Duration::ZERO }
     }
 
     pub(crate) fn bytes_in_flight(&self) -> usize {
-        self.bytes_max.saturating_sub(self.budget.available_permits())
+        self.books.bytes_max.saturating_sub(self.books.lock().free)
     }
 }
 
 /// What one request holds; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    budget: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    held: Share,
     /// How much longer the request may wait, over all its waits.
     patience: Duration,
+    waited: Duration,
 }
 
 impl Admitted {
     /// Takes more of the budget, waiting for it if need be.
     pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), Overloaded> {
-        let bytes = u32::try_from(bytes).map_err(|_| Overloaded)?;
-        let asked = Instant::now();
-        let permit = tokio::time::timeout(self.patience, self.budget.clone().acquire_many_owned(bytes)).await;
-        self.patience = self.patience.saturating_sub(asked.elapsed());
-        let permit = permit.map_err(|_| Overloaded)?.map_err(|_| Overloaded)?;
-        match &mut self.held {
-            Some(held) => held.merge(permit),
-            None => self.held = Some(permit),
+        if bytes == 0 {
+            return Ok(());
         }
+        let asked = Instant::now();
+        let mut more = match Books::ask(&self.held, bytes) {
+            Asked::Granted(share) => share,
+            Asked::Wait(grant) => {
+                let granted = tokio::time::timeout(self.patience, grant).await;
+                self.patience = self.patience.saturating_sub(asked.elapsed());
+                self.waited += asked.elapsed();
+                match granted {
+                    Ok(Ok(share)) => share,
+                    Ok(Err(_)) | Err(_) => {
+                        self.held.books.step_aside();
+                        return Err(Overloaded);
+                    }
+                }
+            }
+        };
+        self.held.bytes += std::mem::take(&mut more.bytes);
         Ok(())
+    }
+
+    /// Gives a part back.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.held.bytes);
+        self.held.bytes -= bytes;
+        drop(Share { books: self.held.books.clone(), source: self.held.source.clone(), bytes });
+    }
+
+    /// How long it has been made to wait so far.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
+/// Bytes of the budget; given back when dropped.
+#[derive(Debug)]
+struct Share {
+    books: Arc<Books>,
+    source: Source,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.books.give_back(&self.source, self.bytes);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Books {
+    bytes_max: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    free: usize,
+    /// Held by each token; none of them 0.
+    tokens: HashMap<Arc<str>, usize>,
+    /// Those that hold something or wait.
+    lines: HashMap<Source, Line>,
+    /// Those that wait, the next one first.
+    turns: VecDeque<Source>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    held: usize,
+    begun: VecDeque<Waiter>,
+    new: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    bytes: usize,
+    grant: oneshot::Sender<Share>,
+}
+
+enum Asked {
+    Granted(Share),
+    Wait(oneshot::Receiver<Share>),
+}
+
+impl Books {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // Every change of the state is whole before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes bytes at once if nobody of the same source waits in front, else stands in line.
+    fn ask(held: &Share, bytes: usize) -> Asked {
+        let (books, source) = (&held.books, &held.source);
+        let mut state = books.lock();
+        let first = state.lines.get_mut(source).is_none_or(|line| line.next(held.bytes > 0).is_none());
+        if first && state.has_room(source, bytes) {
+            state.take(source, bytes);
+            return Asked::Granted(Share { books: books.clone(), source: source.clone(), bytes });
+        }
+        let (grant, granted) = oneshot::channel();
+        let line = state.lines.entry(source.clone()).or_default();
+        let waiter = Waiter { bytes, grant };
+        if held.bytes > 0 {
+            line.begun.push_back(waiter)
+        } else {
+            line.new.push_back(waiter)
+        }
+        if !state.turns.contains(source) {
+            state.turns.push_back(source.clone());
+        }
+        Asked::Wait(granted)
+    }
+
+    fn give_back(self: &Arc<Self>, source: &Source, bytes: usize) {
+        let mut state = self.lock();
+        state.free += bytes;
+        if let Some(line) = state.lines.get_mut(source) {
+            line.held -= bytes;
+        }
+        if let Some(held) = state.tokens.get_mut(&source.token) {
+            *held -= bytes;
+            if *held == 0 {
+                state.tokens.remove(&source.token);
+            }
+        }
+        let unwanted = self.serve(&mut state);
+        state.forget(source);
+        drop(state);
+        drop(unwanted); // gives back in turn, so not under the lock
+    }
+
+    /// Serves those who stood behind somebody that has gone away.
+    fn step_aside(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let unwanted = self.serve(&mut state);
+        drop(state);
+        drop(unwanted);
+    }
+
+    /// Grants in turn until a whole round brought nothing. Answers what nobody waits for any longer.
+    fn serve(self: &Arc<Self>, state: &mut State) -> Vec<Share> {
+        let mut unwanted = Vec::new();
+        let mut in_vain = 0;
+        while in_vain < state.turns.len() {
+            let Some(source) = state.turns.pop_front() else { break };
+            let Some(bytes) = state.lines.get_mut(&source).and_then(|line| line.next(false)).map(|waiter| waiter.bytes) else {
+                state.forget(&source);
+                continue;
+            };
+            if !state.has_room(&source, bytes) {
+                in_vain += 1;
+                state.turns.push_back(source);
+                continue;
+            }
+            in_vain = 0;
+            state.take(&source, bytes);
+            let waiter = state.lines.get_mut(&source).and_then(|line| line.begun.pop_front().or_else(|| line.new.pop_front()));
+            let share = Share { books: self.clone(), source: source.clone(), bytes };
+            unwanted.extend(waiter.and_then(|waiter| waiter.grant.send(share).err()));
+            state.turns.push_back(source);
+        }
+        unwanted
+    }
+}
+
+impl State {
+    fn has_room(&self, source: &Source, bytes: usize) -> bool {
+        let Some(free) = self.free.checked_sub(bytes) else { return false };
+        let token = self.tokens.get(&source.token).copied().unwrap_or(0) + bytes;
+        let peer = self.lines.get(source).map_or(0, |line| line.held) + bytes;
+        let beside = free.saturating_mul(SHARE_FACTOR).checked_sub(token);
+        beside.is_some_and(|beside| peer <= beside.saturating_mul(SHARE_FACTOR))
+    }
+
+    /// Drops the line of a source that holds nothing and does not wait.
+    fn forget(&mut self, source: &Source) {
+        if self.lines.get_mut(source).is_some_and(|line| line.held == 0 && line.next(false).is_none()) {
+            self.lines.remove(source);
+        }
+    }
+
+    fn take(&mut self, source: &Source, bytes: usize) {
+        self.free -= bytes;
+        *self.tokens.entry(source.token.clone()).or_default() += bytes;
+        self.lines.entry(source.clone()).or_default().held += bytes;
+    }
+}
+
+impl Line {
+    /// Who is served next; those that have gone away are forgotten.
+    fn next(&mut self, only_begun: bool) -> Option<&Waiter> {
+        for waiting in [&mut self.begun, &mut self.new] {
+            while waiting.front().is_some_and(|waiter| waiter.grant.is_closed()) {
+                waiting.pop_front();
+            }
+        }
+        if only_begun { self.begun.front() } else { self.begun.front().or_else(|| self.new.front()) }
     }
 }
 
 #[cfg(test)]
-mod tests {
+impl Admission {
+    /// A request that holds all that is free, whatever the shares say.
+    pub(crate) fn exhaust(&self) -> Admitted {
+        let source = tests::source("hog", 99);
+        let mut admitted = self.begin(source.clone());
+        let mut state = self.books.lock();
+        admitted.held.bytes = state.free;
+        let bytes = state.free;
+        state.take(&source, bytes);
+        drop(state);
+        admitted
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    pub(crate) fn source(token: &str, peer: u8) -> Source {
+        Source { token: token.into(), peer: IpAddr::from([127, 0, 0, peer]) }
+    }
 
     #[tokio::test]
     async fn a_request_waits_for_room_and_is_refused_in_the_end() {
-        let admission = Admission::new(100, Duration::from_millis(20));
-        let mut first = admission.begin();
-        first.grow(80).await.unwrap();
-        let mut second = admission.begin();
+        let admission = Admission::new(130, Duration::from_millis(20));
+        let mut first = admission.begin(source("a", 1));
+        first.grow(90).await.unwrap();
+        let mut second = admission.begin(source("a", 1));
         assert_eq!(second.grow(30).await, Err(Overloaded));
-        assert_eq!(admission.bytes_in_flight(), 80);
+        assert!(second.waited() >= Duration::from_millis(20));
+        assert_eq!(admission.bytes_in_flight(), 90);
         drop(first);
-        let mut third = admission.begin();
+        let mut third = admission.begin(source("a", 1));
         assert_eq!(third.grow(30).await, Ok(()));
+        drop((second, third));
+        assert_eq!(admission.bytes_in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_whole_request_fits_when_its_sender_is_alone() {
+        let config = crate::CollectorConfig { in_flight_bytes_max: 0, ..crate::CollectorConfig::default() };
+        let admission = Admission::new(config.in_flight_bytes(), Duration::ZERO);
+        let mut alone = admission.begin(source("a", 1));
+        assert_eq!(alone.grow(config.request_bytes_max + (1 << 20)).await, Ok(()));
+        alone.shrink(config.request_bytes_max);
+        assert_eq!(admission.bytes_in_flight(), 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_one_token_or_peer_leaves_room_for_a_trickle_of_another() {
+        for (flooding, trickling) in [(source("a", 1), source("b", 1)), (source("a", 1), source("a", 2))] {
+            let admission = Admission::new(1_000_000, Duration::from_secs(2));
+            let mut flood = tokio::task::JoinSet::new();
+            for _ in 0..500 {
+                let mut request = admission.begin(flooding.clone());
+                flood.spawn(async move {
+                    let taken = request.grow(10_000).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    drop(request);
+                    taken.is_ok()
+                });
+            }
+            for _ in 0..100 {
+                let mut request = admission.begin(trickling.clone());
+                assert_eq!(request.grow(10_000).await, Ok(()));
+                assert_eq!(request.waited(), Duration::ZERO, "room was kept for it");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let taken = flood.join_all().await.into_iter().filter(|taken| *taken).count();
+            assert_eq!(taken, 500, "the flood is slowed down, not refused, when it fits within the patience");
+            assert_eq!(admission.bytes_in_flight(), 0);
+        }
+    }
+
+    proptest! {
+        /// Whatever comes and goes: never more than the budget, the rest is always free for a newcomer, and all of it comes back.
+        #[test]
+        fn the_books_balance(steps in proptest::collection::vec((0_u8..4, 0_u8..3, 1_usize..400, any::<bool>()), 1..60)) {
+            let admission = Admission::new(1_000, Duration::ZERO);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let mut held = Vec::new();
+            for (token, peer, bytes, leave) in steps {
+                if leave && !held.is_empty() {
+                    held.swap_remove(bytes % held.len());
+                }
+                let mut request = admission.begin(source(&token.to_string(), peer));
+                let before = admission.bytes_in_flight();
+                let taken = runtime.block_on(request.grow(bytes)).is_ok();
+                prop_assert_eq!(admission.bytes_in_flight(), before + if taken { bytes } else { 0 });
+                prop_assert!(admission.bytes_in_flight() < 1_000, "some is left for others");
+                held.extend(taken.then_some(request));
+            }
+            held.clear();
+            prop_assert_eq!(admission.bytes_in_flight(), 0);
+            prop_assert!(admission.books.lock().lines.values().all(|line| line.held == 0));
+        }
     }
 }

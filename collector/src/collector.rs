@@ -240,7 +240,11 @@ impl Collector {
                 progress: progress.clone(),
             };
             let intake = self.intake.clone();
-            flushers.spawn(flusher.run(move |through| intake.log.release(through), stop.clone()));
+            let release = move |through| {
+                intake.counters.committed(through);
+                intake.log.release(through);
+            };
+            flushers.spawn(flusher.run(release, stop.clone()));
         }
         if self.config.upkeep.every_seconds > 0 {
             let (upkeep, clock) = (self.config.upkeep.clone(), self.intake.clock.clone());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use haldane_store::schema::{COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES};
 use haldane_store::table::UpkeepConfig;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 /// How much the collector takes, and when it writes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -15,12 +16,25 @@ pub struct CollectorConfig {
     pub wal: WalConfig,
     /// Largest body of a request in bytes, before and after decompression.
     pub request_bytes_max: usize,
-    /// Bytes of all requests that are being read, logged or turned into rows.
+    /// Bytes of all bodies that are being read, decompressed, logged or turned into rows; a body counts in both forms while both are held. It bounds
+    /// bodies, not what is decoded from them. One and a half times `request_bytes_max` at least: one request has to fit.
     pub in_flight_bytes_max: usize,
     /// How long a request may wait for room among those before it is refused, in milliseconds.
     pub admission_wait_ms: u64,
     /// How long a sender may take to send one body, in seconds.
     pub body_timeout_seconds: u64,
+    /// How long a connection may be without a (whole) request header, in seconds.
+    pub header_timeout_seconds: u64,
+    /// Connections to each of the two ports; past it, new ones wait to be accepted.
+    pub connections_max: usize,
+    /// Calls under way on one HTTP/2 connection; past it, the sender keeps them back.
+    pub streams_max: u32,
+    /// A connection is asked to end after this long, so that senders spread anew behind a load balancer, in seconds; 0 is never.
+    pub connection_age_max_seconds: u64,
+    /// Web pages from these origins may send to the HTTP port, such as `https://shop.example`, or `*` for all. None by default.
+    pub cors_allowed_origins: Vec<String>,
+    /// Who may send. Without any, everybody may.
+    pub tokens: Vec<TokenConfig>,
     /// Rows become visible after this long, in milliseconds,
     pub batch_age_ms: u64,
     /// or once there are this many.
@@ -50,9 +64,15 @@ impl Default for CollectorConfig {
         Self {
             wal: WalConfig::default(),
             request_bytes_max: 64 << 20,
-            in_flight_bytes_max: 128 << 20,
+            in_flight_bytes_max: 96 << 20,
             admission_wait_ms: 2_000,
             body_timeout_seconds: 60,
+            header_timeout_seconds: 90,
+            connections_max: 4_096,
+            streams_max: 100,
+            connection_age_max_seconds: 0,
+            cors_allowed_origins: Vec::new(),
+            tokens: Vec::new(),
             batch_age_ms: 250,
             batch_rows_max: 32_768,
             rollup_flush_age_ms: 5_000,
@@ -70,6 +90,55 @@ impl Default for CollectorConfig {
 
 fn owned(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+/// A token that lets its holder send.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenConfig {
+    /// What it is called in metrics.
+    pub name: String,
+    /// The SHA-256 of the token, in hex.
+    pub sha256: TokenDigest,
+}
+
+/// The SHA-256 of a token. The token itself is written down nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct TokenDigest(pub [u8; 32]);
+
+impl TokenDigest {
+    /// Of a token.
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// Takes the same time for any other digest of the same length.
+    pub(crate) fn matches(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).fold(0, |differs, (left, right)| differs | (left ^ right)) == 0
+    }
+}
+
+impl std::fmt::Display for TokenDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl TryFrom<String> for TokenDigest {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let wrong = || "a token's sha256 must be 64 hex digits: `haldane token create` prints it".to_owned();
+        let mut digest = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        for (at, byte) in digest.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(digest))
+    }
 }
 
 /// The write-ahead log.
@@ -125,8 +194,8 @@ impl CollectorConfig {
         u64::try_from(self.request_bytes_max).unwrap_or(u64::MAX).saturating_mul(4)
     }
 
-    /// No request could ever be admitted to a budget smaller than its body.
+    /// A sender that is alone may hold 9/13 of the budget (see `admission`), and that has to be a whole request.
     pub(crate) fn in_flight_bytes(&self) -> usize {
-        self.in_flight_bytes_max.max(self.request_bytes_max.saturating_mul(2))
+        self.in_flight_bytes_max.max(self.request_bytes_max.saturating_mul(3) / 2)
     }
 }

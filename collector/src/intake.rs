@@ -76,7 +76,8 @@ impl Intake {
             // What is logged is what the walk reads, so that a replay needs no other decoder.
             let request = Request { signal, encoding: Encoding::Protobuf, body: checked.body.clone() };
             let append = Append { request, received: self.clock.now(), carried: Carried { checked, admitted } };
-            self.log.append(append).await?;
+            let sequence = self.log.append(append).await?;
+            self.counters.logged(sequence);
         }
         self.counters.acknowledged(signal, kept, rejected.as_ref().map_or(0, |rejected| rejected.count));
         Ok(rejected)

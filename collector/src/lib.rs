@@ -32,9 +32,9 @@ mod stats;
 mod tests;
 
 pub use collector::{Collector, Meter, OpenError, ServeError};
-pub use config::{CollectorConfig, DamagePolicy, WalConfig};
+pub use config::{CollectorConfig, DamagePolicy, TokenConfig, TokenDigest, WalConfig};
 pub use otlp::waiting::Waiting;
 pub use replay::{ReplayError, Replayed};
 pub use request::{Encoding, Request, Signal};
-pub use stats::{CollectorStats, SignalStats};
+pub use stats::{CollectorStats, LATENCY_BOUNDS, Latency, Reason, Refusals, SignalStats};
 pub use wal::RecoveryError;

@@ -11,6 +11,7 @@ mod rollout;
 mod serve;
 mod show;
 mod target;
+mod token;
 mod verdict;
 mod watch;
 
@@ -80,6 +81,9 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
   haldane gate --service payment --environment shop \\
     --baseline service.version=1.4.0 --canary service.version=1.5.0 --wait 30m"))]
     Gate(Box<verdict::GateArgs>),
+    /// Make tokens for those who send telemetry
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Print the completions of a shell
     #[command(after_help = "Example:\n  haldane completions bash > /etc/bash_completion.d/haldane")]
     Completions {
@@ -124,6 +128,7 @@ impl Cli {
             | Command::Rollout(_)
             | Command::Verdict(_)
             | Command::Gate(_)
+            | Command::Token(_)
             | Command::Completions { .. } => "warn",
         })
     }
@@ -146,6 +151,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Rollout(command) => rollout::run(command).await,
         Command::Verdict(args) => verdict::verdict(args).await,
         Command::Gate(args) => verdict::gate(*args).await,
+        Command::Token(command) => token::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "haldane", &mut script);

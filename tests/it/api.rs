@@ -36,3 +36,29 @@ async fn a_deploy_tool_starts_a_rollout_and_is_told_to_roll_back() {
     assert_eq!(versions.iter().map(|version| version["requests"].as_u64().unwrap()).collect::<Vec<_>>(), [3_000, 3_000]);
     assert_eq!(world.number("SELECT count(*) FROM spans").await, 6_000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_have_their_names() {
+    let world = World::start().await;
+    Traffic { service: "payment", version: "1.4.0", minutes: 1, requests: 100, fails_each: 50 }.send(&world).await;
+    let text = world.get("/metrics").await.unwrap().as_str().unwrap().to_owned();
+    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let expected = [
+        "haldane_collector_requests_total counter",
+        "haldane_collector_records_total counter",
+        "haldane_collector_refused_total counter",
+        "haldane_collector_acknowledgement_seconds histogram",
+        "haldane_collector_admission_wait_seconds_total counter",
+        "haldane_collector_bytes_in_flight gauge",
+        "haldane_collector_log_backlog_bytes gauge",
+        "haldane_collector_oldest_uncommitted_seconds gauge",
+        "haldane_collector_operations_over_limit_total counter",
+        "haldane_table_hot_rows gauge",
+        "haldane_table_hot_bytes gauge",
+        "process_resident_memory_bytes gauge",
+        "process_cpu_seconds_total counter",
+    ];
+    assert_eq!(names, expected);
+    assert!(text.contains("haldane_collector_records_total{signal=\"traces\",outcome=\"accepted\"} 100\n"), "{text}");
+    assert!(text.contains("haldane_collector_acknowledgement_seconds_bucket{le=\"+Inf\"}"), "{text}");
+}

@@ -90,6 +90,11 @@ impl World {
         assert!(answer.is_empty(), "{path} accepted only a part: {answer:?}");
     }
 
+    /// The server's process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The rows of a query.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Row> {
         let answer = self.post("/v1/query", &json!({ "sql": sql, "limit": 10_000 })).await.unwrap();

@@ -1,12 +1,13 @@
-//! Whether the process lives, and whether it can answer.
+//! Whether the process lives, whether it can answer, and what it counts.
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 
 use super::Doors;
 use crate::error::{Problem, ProblemKind};
+use crate::metrics;
 
 /// Whether requests can be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,4 +66,13 @@ pub(super) async fn once_started(State(doors): State<Doors>, request: Request, n
         Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Unavailable, why).into_response(),
         None => next.run(request).await,
     }
+}
+
+/// What the process counts, in the text format of Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operation", operation_id = "getMetrics",
+    responses((status = 200, description = "All metrics", body = String, content_type = "text/plain"))
+)]
+pub(super) async fn metrics(State(doors): State<Doors>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, metrics::TEXT)], doors.metrics.text())
 }

@@ -39,6 +39,7 @@ pub use verdict::WAIT_MAX;
 pub use wait::{SpanError, parse_span, show_span};
 
 use crate::error::{PROBLEM_JSON, Problem, ProblemKind};
+use crate::metrics::Metrics;
 
 /// Largest body.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -56,6 +57,8 @@ pub struct Api {
     pub engine: Engine,
     /// Whether requests can be answered.
     pub ready: watch::Receiver<Readiness>,
+    /// What `/metrics` tells.
+    pub metrics: Metrics,
 }
 
 /// What a handler gets.
@@ -64,6 +67,7 @@ struct Doors {
     rollouts: Rollouts,
     engine: Engine,
     ready: watch::Receiver<Readiness>,
+    metrics: Metrics,
     stop: CancellationToken,
 }
 
@@ -86,9 +90,9 @@ struct Document;
 impl Api {
     /// The routes. Once `stop` is cancelled, long polls answer at once.
     pub fn router(self, stop: CancellationToken) -> Router {
-        let Self { rollouts, engine, ready } = self;
+        let Self { rollouts, engine, ready, metrics } = self;
         let (routes, document) = routes().split_for_parts();
-        let doors = Doors { rollouts, engine, ready, stop };
+        let doors = Doors { rollouts, engine, ready, metrics, stop };
         routes
             .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
             .fallback(unknown_path)
@@ -138,6 +142,7 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(query::query))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
         .routes(routes!(problems::explain))
 }
 

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::metrics::{Family, Kind, Sample, TEXT};
 
 /// The API over real tables and a real ledger, with a service `payment` in `shop` that has sent requests.
 struct Shop {
@@ -61,7 +62,8 @@ impl Shop {
         let engine = Engine::new(&tables, QueryLimits::default()).unwrap();
         let rollouts = Rollouts::new(ledger.clone(), engine.clone(), Arc::new(SystemClock));
         let ready = watch::Sender::new(Readiness::Ready);
-        let api = Api { rollouts, engine, ready: ready.subscribe() };
+        let one = || vec![Family { name: "haldane_x", help: "One.", kind: Kind::Gauge, samples: vec![Sample::new(&[], 1.0)] }];
+        let api = Api { rollouts, engine, ready: ready.subscribe(), metrics: Metrics::new(one) };
         let stop = CancellationToken::new();
         Self { router: api.clone().router(stop.clone()), api, ledger, ready, stop, _folder: folder }
     }
@@ -379,9 +381,18 @@ async fn the_description_is_served_with_a_page_to_read_it() {
     assert_eq!(shop.get("/docs/swagger-ui-bundle.js").await.status, 200);
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            assert!(operation["responses"].as_object().unwrap().len() > usize::from(path != "/healthz"), "{method} {path}");
+            let fails = path != "/healthz" && path != "/metrics";
+            assert!(operation["responses"].as_object().unwrap().len() > usize::from(fails), "{method} {path}");
             assert!(operation["summary"].is_string(), "{method} {path}");
         }
     }
     insta::assert_snapshot!("openapi", openapi_json());
+}
+
+#[tokio::test]
+async fn metrics_are_text_for_prometheus() {
+    let shop = Shop::open().await;
+    let answer = shop.get("/metrics").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, TEXT));
+    assert_eq!(answer.text, "# HELP haldane_x One.\n# TYPE haldane_x gauge\nhaldane_x 1\n");
 }

@@ -71,7 +71,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Empty => None,
             Self::Text(text) => Some(Cow::Borrowed(as_text(text))),
-            _ => {
+            Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Bytes(_) | Self::Array(_) | Self::Map(_) | Self::StringIndex(_) => {
                 let mut json = String::new();
                 self.write_json(&mut json);
                 Some(Cow::Owned(json))

@@ -1,16 +1,30 @@
 //! Reads a body under the limits of size, time and memory, and undoes its compression.
+//!
+//! Always holds: what is in memory is admitted. Room for a body whose length is known is asked for at once, so that senders do not block each other
+//! with halves of bodies; while it is decompressed, what has been used up of it is let go of, so that both forms are held only as far as they overlap.
 
+use std::collections::VecDeque;
 use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use tokio::sync::Semaphore;
 
-use crate::admission::{Admission, Admitted, Overloaded};
+use crate::admission::{Admitted, Overloaded};
 
 /// Decompressed bytes are admitted in steps of this size.
 const STEP_BYTES: usize = 256 << 10;
+/// Room for a body whose length nobody says is asked for in steps of this size.
+const AHEAD_BYTES: usize = 64 << 10;
+/// A body that grows beyond this while it is decompressed waits until no other one does: two of them would wait for each other's room.
+const LARGE_BYTES: usize = 4 << 20;
+static LARGE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
+/// What stands before a gRPC message: a flag and a length.
+pub(super) const FRAME_BYTES: usize = 5;
 /// Of a body that is refused, this much more than the limit is read before the connection is given up.
 const DRAIN_BYTES_MORE: usize = 64 << 20;
 /// And for no longer than this.
@@ -35,6 +49,8 @@ pub(super) enum Coding {
     Zstd,
     /// zlib, which HTTP calls deflate; some SDKs offer it.
     Deflate,
+    /// Snappy's framing format, or its block format; the first bytes tell which.
+    Snappy,
 }
 
 impl Coding {
@@ -44,7 +60,8 @@ impl Coding {
             "" | "identity" => Some(Self::Identity),
             "gzip" | "x-gzip" => Some(Self::Gzip),
             "zstd" => Some(Self::Zstd),
-            "deflate" => Some(Self::Deflate),
+            "deflate" | "zlib" => Some(Self::Deflate),
+            "snappy" | "x-snappy-framed" => Some(Self::Snappy),
             _ => None,
         }
     }
@@ -55,6 +72,7 @@ impl Coding {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
             Self::Deflate => "deflate",
+            Self::Snappy => "snappy",
         }
     }
 }
@@ -85,17 +103,25 @@ pub(super) enum BodyError {
 /// A body as it came, with the memory it holds.
 #[derive(Debug)]
 pub(super) struct Raw {
-    pub(super) bytes: Bytes,
+    pub(super) chunks: VecDeque<Bytes>,
     pub(super) admitted: Admitted,
 }
 
+/// Where a body says how long it is, if anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Announced {
+    /// In a header, or nowhere.
+    ByHeader,
+    /// In the header of the one gRPC message that it holds.
+    ByFrame,
+}
+
 /// Reads a whole body. When it is refused, the rest is read and thrown away, so that the sender can read the answer.
-pub(super) async fn read(mut body: Body, limits: Limits, admission: &Admission) -> Result<Raw, BodyError> {
-    let mut admitted = admission.begin();
-    let reading = collect(&mut body, limits.bytes_max, &mut admitted);
+pub(super) async fn read(mut body: Body, limits: Limits, announced: Announced, mut admitted: Admitted) -> Result<Raw, BodyError> {
+    let reading = collect(&mut body, limits.bytes_max, announced, &mut admitted);
     let read = tokio::time::timeout(limits.timeout, reading).await.unwrap_or(Err(BodyError::Slow { timeout: limits.timeout }));
     match read {
-        Ok(bytes) => Ok(Raw { bytes, admitted }),
+        Ok(chunks) => Ok(Raw { chunks, admitted }),
         Err(error) => {
             drop(admitted);
             if matches!(error, BodyError::TooLarge { .. } | BodyError::Overloaded(_)) {
@@ -120,54 +146,137 @@ pub(super) async fn drain(mut body: Body, bytes_max: usize) {
     let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
-async fn collect(body: &mut Body, bytes_max: usize, admitted: &mut Admitted) -> Result<Bytes, BodyError> {
-    let mut chunks: Vec<Bytes> = Vec::new();
-    let mut bytes = 0_usize;
+async fn collect(body: &mut Body, bytes_max: usize, announced: Announced, admitted: &mut Admitted) -> Result<VecDeque<Bytes>, BodyError> {
+    let mut chunks: VecDeque<Bytes> = VecDeque::new();
+    let (mut bytes, mut reserved) = (0_usize, 0_usize);
+    let mut length = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if length.is_some_and(|length| length > bytes_max) {
+        return Err(BodyError::TooLarge { max: bytes_max });
+    }
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Cut)?.into_data() else { continue };
         bytes = bytes.saturating_add(data.len());
+        chunks.push_back(data);
         if bytes > bytes_max {
             return Err(BodyError::TooLarge { max: bytes_max });
         }
-        admitted.grow(data.len()).await?;
-        chunks.push(data);
+        if length.is_none() && announced == Announced::ByFrame {
+            length =
+                peek(&chunks).map(|[_, length @ ..]| usize::try_from(u32::from_be_bytes(length)).map_or(usize::MAX, |n| n + FRAME_BYTES));
+            if length.is_some_and(|length| length > bytes_max) {
+                return Err(BodyError::TooLarge { max: bytes_max });
+            }
+        }
+        if bytes > reserved {
+            let wanted = bytes.max(length.unwrap_or_else(|| (reserved + AHEAD_BYTES).min(bytes_max)));
+            admitted.grow(wanted - reserved).await?;
+            reserved = wanted;
+        }
     }
-    if let [only] = &mut chunks[..] {
-        return Ok(std::mem::take(only));
-    }
-    let mut whole = BytesMut::with_capacity(bytes);
-    chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
-    Ok(whole.freeze())
+    admitted.shrink(reserved - bytes);
+    Ok(chunks)
 }
 
-/// Undoes the compression, admitting memory as it grows.
-pub(super) async fn unpack(raw: Bytes, coding: Coding, bytes_max: usize, admitted: &mut Admitted) -> Result<Bytes, BodyError> {
-    if raw.is_empty() {
-        return Ok(raw);
+/// The first bytes of a body.
+pub(super) fn peek(chunks: &VecDeque<Bytes>) -> Option<[u8; FRAME_BYTES]> {
+    let mut first = chunks.iter().flat_map(|chunk| chunk.iter().copied());
+    let mut header = [0; FRAME_BYTES];
+    for byte in &mut header {
+        *byte = first.next()?;
+    }
+    Some(header)
+}
+
+/// Chunks one after another. Each is let go of once it has been read, and so are the bytes that it held.
+struct Chunks {
+    chunks: VecDeque<Bytes>,
+    used_up: Arc<AtomicUsize>,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(chunk) = self.chunks.front_mut() {
+            if chunk.is_empty() {
+                self.chunks.pop_front();
+                continue;
+            }
+            let bytes = chunk.len().min(into.len());
+            chunk.copy_to_slice(into.get_mut(..bytes).unwrap_or_default());
+            self.used_up.fetch_add(bytes, Ordering::Relaxed);
+            return Ok(bytes);
+        }
+        Ok(0)
+    }
+}
+
+/// The body in one piece, as it was before it was compressed.
+pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Result<(Bytes, Admitted), BodyError> {
+    let bytes = raw.chunks.iter().map(Bytes::len).sum::<usize>();
+    if coding == Coding::Identity || bytes == 0 {
+        return Ok((join(raw.chunks, bytes), raw.admitted));
     }
     let corrupt = |source| BodyError::Corrupt { coding: coding.as_str(), source };
+    let used_up = Arc::new(AtomicUsize::new(0));
+    if coding == Coding::Snappy && peek(&raw.chunks).is_none_or(|first| !first.starts_with(SNAPPY_FRAMED)) {
+        return unpack_snappy_block(raw, bytes, bytes_max).await;
+    }
+    let chunks = Chunks { chunks: std::mem::take(&mut raw.chunks), used_up: used_up.clone() };
     let mut decoder: Box<dyn Read + Send> = match coding {
-        Coding::Identity => return Ok(raw),
-        Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(raw.reader())),
-        Coding::Deflate => Box::new(flate2::read::ZlibDecoder::new(raw.reader())),
+        Coding::Identity | Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(chunks)),
+        Coding::Deflate => Box::new(flate2::read::ZlibDecoder::new(chunks)),
+        Coding::Snappy => Box::new(snap::read::FrameDecoder::new(chunks)),
         Coding::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(raw.reader()).map_err(corrupt)?;
+            let mut decoder = zstd::stream::read::Decoder::new(chunks).map_err(corrupt)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(corrupt)?;
             Box::new(decoder)
         }
     };
     let mut whole = Vec::new();
+    let mut alone = None;
     loop {
         let start = whole.len();
         let step = u64::try_from(STEP_BYTES).unwrap_or(u64::MAX);
         let read = decoder.by_ref().take(step).read_to_end(&mut whole).map_err(corrupt)?;
+        raw.admitted.shrink(used_up.swap(0, Ordering::Relaxed));
         if whole.len() > bytes_max {
             return Err(BodyError::TooLarge { max: bytes_max });
         }
         if read == 0 {
-            return Ok(whole.into());
+            return Ok((whole.into(), raw.admitted));
         }
-        admitted.grow(whole.len() - start).await?;
+        if whole.len() > LARGE_BYTES && alone.is_none() {
+            alone = LARGE.acquire().await.ok();
+        }
+        raw.admitted.grow(whole.len() - start).await?;
         tokio::task::yield_now().await;
     }
+}
+
+/// How Snappy's framing format begins.
+const SNAPPY_FRAMED: &[u8] = &[0xff, 0x06, 0x00, 0x00];
+
+/// A block says how large it will be, and is decompressed at once.
+async fn unpack_snappy_block(mut raw: Raw, bytes: usize, bytes_max: usize) -> Result<(Bytes, Admitted), BodyError> {
+    let corrupt = |source: snap::Error| BodyError::Corrupt { coding: "snappy", source: std::io::Error::other(source) };
+    let packed = join(raw.chunks, bytes);
+    let length = snap::raw::decompress_len(&packed).map_err(corrupt)?;
+    if length > bytes_max {
+        return Err(BodyError::TooLarge { max: bytes_max });
+    }
+    raw.admitted.grow(length).await?;
+    let whole = snap::raw::Decoder::new().decompress_vec(&packed).map_err(corrupt)?;
+    raw.admitted.shrink(bytes);
+    Ok((whole.into(), raw.admitted))
+}
+
+/// One piece of many. Each is let go of as soon as it has been copied.
+fn join(mut chunks: VecDeque<Bytes>, bytes: usize) -> Bytes {
+    if chunks.len() <= 1 {
+        return chunks.pop_front().unwrap_or_default();
+    }
+    let mut whole = BytesMut::with_capacity(bytes);
+    for chunk in chunks {
+        whole.extend_from_slice(&chunk);
+    }
+    whole.freeze()
 }

@@ -1,9 +1,10 @@
 //! OTLP over HTTP/1.1 and HTTP/2 without TLS: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, in protobuf and JSON.
 
-use axum::Router;
+use std::net::IpAddr;
+
 use axum::body::Body;
-use axum::extract::{Request as HttpRequest, State};
-use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER as RETRY_AFTER_HEADER};
+use axum::extract::Request as HttpRequest;
+use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER as RETRY_AFTER_HEADER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use prost::Message as _;
@@ -11,57 +12,45 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use super::body::{self, Coding};
-use super::messages::{RpcStatus, response};
+use super::body::{self, Announced, Coding};
+use super::messages::{Any, BadRequest, RpcStatus, response};
+use super::serve::Versions;
 use super::status::Refused;
-use super::{Door, RETRY_AFTER, json};
+use super::{Asked, Door, RETRY_AFTER, json};
 use crate::collector::ServeError;
 use crate::decode::Rejected;
-use crate::request::{Encoding, Request, Signal};
+use crate::request::{Encoding, Signal};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
 /// Serves until told to stop, and then until what has been begun is answered.
 pub(crate) async fn serve(listener: TcpListener, door: Door, stop: CancellationToken) -> Result<(), ServeError> {
-    let router = Router::new().fallback(answer).with_state(door);
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    serving.await.map_err(|source| ServeError::Listener { protocol: "OTLP/HTTP", source })
+    let connections = door.connections;
+    super::serve::serve(listener, connections, Versions::Both, stop, move |peer, request| answer(door.clone(), peer, request)).await;
+    Ok(())
 }
 
-/// What a request asks for, by its path, method and headers.
-struct Asked {
-    signal: Signal,
-    encoding: Encoding,
-    coding: Coding,
-}
-
-async fn answer(State(door): State<Door>, request: HttpRequest) -> Response {
+async fn answer(door: Door, peer: IpAddr, request: HttpRequest) -> Response {
     let (parts, body) = request.into_parts();
-    let encoding = encoding_of(&parts.headers);
-    let asked = match asked(parts.uri.path(), &parts.method, &parts.headers) {
-        Ok(asked) => asked,
+    if let Some(answer) = door.origins.preflight(&parts.method, &parts.headers) {
+        return answer;
+    }
+    let mut answer = match asked(parts.uri.path(), &parts.method, &parts.headers) {
+        Ok(asked) => match door.take(&asked, &parts.headers, peer, body).await {
+            Ok(rejected) => success(&asked, rejected.as_ref()),
+            Err(refused) => refusal(&refused, asked.encoding),
+        },
         Err(refused) => {
             // A sender that waits for leave to send its body gets its answer instead.
             if !parts.headers.contains_key(EXPECT) {
                 body::drain(body, door.limits.bytes_max).await;
             }
-            return refusal(&refused, encoding.unwrap_or(Encoding::Json));
+            refusal(&refused, encoding_of(&parts.headers).unwrap_or(Encoding::Json))
         }
     };
-    match take(&door, &asked, body).await {
-        Ok(rejected) => success(&asked, rejected.as_ref()),
-        Err(refused) => {
-            door.count(asked.signal, &refused);
-            tracing::debug!(signal = ?asked.signal, status = refused.http.as_u16(), message = refused.message, "refused a request");
-            refusal(&refused, asked.encoding)
-        }
-    }
-}
-
-async fn take(door: &Door, asked: &Asked, body: Body) -> Result<Option<Rejected>, Refused> {
-    let raw = body::read(body, door.limits, &door.intake.admission).await?;
-    door.take(raw, asked.coding, |body| Request { signal: asked.signal, encoding: asked.encoding, body }).await
+    door.origins.mark(&parts.headers, &mut answer);
+    answer
 }
 
 fn asked(path: &str, method: &Method, headers: &HeaderMap) -> Result<Asked, Refused> {
@@ -69,6 +58,13 @@ fn asked(path: &str, method: &Method, headers: &HeaderMap) -> Result<Asked, Refu
         "/v1/traces" => Signal::Traces,
         "/v1/metrics" => Signal::Metrics,
         "/v1/logs" => Signal::Logs,
+        "/v1development/profiles" => {
+            return Err(Refused::form(
+                Code::Unimplemented,
+                StatusCode::NOT_FOUND,
+                "profiles are not taken here: traces, metrics and logs are",
+            ));
+        }
         other => {
             let message = format!("there is nothing at {other}: OTLP is taken at /v1/traces, /v1/metrics and /v1/logs");
             return Err(Refused::form(Code::NotFound, StatusCode::NOT_FOUND, message));
@@ -82,10 +78,10 @@ fn asked(path: &str, method: &Method, headers: &HeaderMap) -> Result<Asked, Refu
         Refused::form(Code::InvalidArgument, StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
     })?;
     let coding = text(headers, &CONTENT_ENCODING).map_or(Some(Coding::Identity), Coding::parse).ok_or_else(|| {
-        let message = "the content encoding must be gzip, zstd, deflate or identity";
+        let message = "the content encoding must be gzip, zstd, deflate, snappy or identity";
         Refused::form(Code::InvalidArgument, StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
     })?;
-    Ok(Asked { signal, encoding, coding })
+    Ok(Asked { signal, encoding, coding, announced: Announced::ByHeader })
 }
 
 /// The encoding that the media type names; its parameters and case do not matter.
@@ -114,12 +110,18 @@ fn success(asked: &Asked, rejected: Option<&Rejected>) -> Response {
 pub(super) fn refusal(refused: &Refused, encoding: Encoding) -> Response {
     let code = i32::from(refused.grpc);
     let body = match encoding {
-        Encoding::Protobuf => RpcStatus { code, message: refused.message.clone(), details: Vec::new() }.encode_to_vec(),
-        Encoding::Json => json::status(code, &refused.message).to_string().into_bytes(),
+        Encoding::Protobuf => {
+            let details = refused.violation().map(|told| Any::of(BadRequest::TYPE_URL, &told)).into_iter().collect();
+            RpcStatus { code, message: refused.message.clone(), details }.encode_to_vec()
+        }
+        Encoding::Json => json::status(code, &refused.message, refused.violation().as_ref()).to_string().into_bytes(),
     };
     let mut answer = build(refused.http, encoding, body);
     if refused.retry {
         answer.headers_mut().insert(RETRY_AFTER_HEADER, HeaderValue::from(RETRY_AFTER.as_secs()));
+    }
+    if refused.http == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if refused.http == StatusCode::METHOD_NOT_ALLOWED {
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));

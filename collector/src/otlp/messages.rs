@@ -28,11 +28,42 @@ pub(crate) struct Any {
     pub(crate) value: Vec<u8>,
 }
 
+impl Any {
+    pub(crate) fn of(type_url: &str, message: &impl Message) -> Self {
+        Self { type_url: type_url.to_owned(), value: message.encode_to_vec() }
+    }
+}
+
 /// `google.rpc.RetryInfo`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct RetryInfo {
     #[prost(message, optional, tag = "1")]
     pub(crate) retry_delay: Option<Delay>,
+}
+
+/// `google.rpc.BadRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BadRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) field_violations: Vec<FieldViolation>,
+}
+
+/// `google.rpc.BadRequest.FieldViolation`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FieldViolation {
+    #[prost(string, tag = "1")]
+    pub(crate) field: String,
+    #[prost(string, tag = "2")]
+    pub(crate) description: String,
+}
+
+impl BadRequest {
+    /// The type's name inside an `Any`.
+    pub(crate) const TYPE_URL: &str = "type.googleapis.com/google.rpc.BadRequest";
+
+    pub(crate) fn of(field: &str, description: &str) -> Self {
+        Self { field_violations: vec![FieldViolation { field: field.to_owned(), description: description.to_owned() }] }
+    }
 }
 
 /// `google.protobuf.Duration`.

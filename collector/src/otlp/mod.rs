@@ -2,56 +2,119 @@
 //! protocol's words.
 //!
 //! Always holds: a body is read or drained before it is answered, so that the sender gets to see the answer; a refusal says by its code whether
-//! trying again is useful.
+//! trying again is useful; when tokens are configured, nothing of a body is kept before its sender has shown one.
 
 mod body;
+mod cors;
 pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod json;
 mod messages;
+mod serve;
 mod status;
 #[cfg(test)]
 mod tests;
+mod token;
 pub(crate) mod waiting;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::body::Body;
+use axum::http::HeaderMap;
+
+use crate::admission::Source;
 use crate::config::CollectorConfig;
 use crate::decode::Rejected;
 use crate::intake::Intake;
-use crate::request::{Request, Signal};
+use crate::request::{Encoding, Request, Signal};
 
-use body::{Coding, Limits, Raw};
+use body::{Announced, Coding, Limits};
+use cors::Origins;
+use serve::Connections;
 use status::Refused;
+use token::{NO_TOKEN, Tokens};
 
-/// What both doors have: the intake and the limits.
+/// A message to the sender is cut off here, so that no answer gets large.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+/// How long a sender that is refused for now should wait.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What both doors have: the intake and the limits. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
     intake: Arc<Intake>,
     limits: Limits,
+    connections: Connections,
+    tokens: Tokens,
+    origins: Origins,
+}
+
+/// What a request says of itself before its body.
+#[derive(Debug)]
+struct Asked {
+    signal: Signal,
+    encoding: Encoding,
+    coding: Coding,
+    announced: Announced,
 }
 
 impl Door {
     pub(crate) fn new(intake: Arc<Intake>, config: &CollectorConfig) -> Self {
-        Self { intake, limits: Limits { bytes_max: config.request_bytes_max, timeout: config.body_timeout() } }
+        let limits = Limits { bytes_max: config.request_bytes_max, timeout: config.body_timeout() };
+        let connections = Connections::new(config);
+        Self { intake, limits, connections, tokens: Tokens::new(&config.tokens), origins: Origins::new(&config.cors_allowed_origins) }
     }
 
-    /// Decompresses a body that has been read and takes it in.
-    async fn take(&self, raw: Raw, coding: Coding, request: impl FnOnce(bytes::Bytes) -> Request) -> Result<Option<Rejected>, Refused> {
-        let Raw { bytes, mut admitted } = raw;
-        let body = body::unpack(bytes, coding, self.limits.bytes_max, &mut admitted).await?;
-        Ok(self.intake.accept(request(body), admitted).await?)
-    }
-
-    fn count(&self, signal: Signal, refused: &Refused) {
-        if refused.retry {
-            self.intake.counters.refused(signal);
-        } else {
-            self.intake.counters.invalid(signal);
+    /// Lets a request in if its sender may send, and takes it; what comes of it is counted.
+    async fn take(&self, asked: &Asked, headers: &HeaderMap, peer: IpAddr, body: Body) -> Result<Option<Rejected>, Refused> {
+        let began = Instant::now();
+        let Some(token) = self.tokens.of(headers) else {
+            body::drain(body, self.limits.bytes_max).await;
+            let refused = Refused::unauthenticated();
+            self.intake.counters.refused(asked.signal, &NO_TOKEN, refused.reason, refused.retry);
+            return Err(refused);
+        };
+        let source = Source { token: token.clone(), peer };
+        let taken = self.take_from(source, asked, body).await;
+        match &taken {
+            Ok(_) => self.intake.counters.took(began.elapsed()),
+            Err(refused) => {
+                self.intake.counters.refused(asked.signal, &token, refused.reason, refused.retry);
+                tracing::debug!(
+                    signal = asked.signal.as_str(),
+                    reason = refused.reason.as_str(),
+                    message = refused.message,
+                    "refused a request"
+                );
+            }
         }
+        taken.map(|rejected| rejected.map(|rejected| Rejected { message: shortened(rejected.message), ..rejected }))
+    }
+
+    async fn take_from(&self, source: Source, asked: &Asked, body: Body) -> Result<Option<Rejected>, Refused> {
+        let admitted = self.intake.admission.begin(source);
+        let mut limits = self.limits;
+        if asked.announced == Announced::ByFrame {
+            limits.bytes_max = limits.bytes_max.saturating_add(body::FRAME_BYTES);
+        }
+        let raw = body::read(body, limits, asked.announced, admitted).await?;
+        let (raw, coding) = match asked.announced {
+            Announced::ByHeader => (raw, asked.coding),
+            Announced::ByFrame => grpc::unframe(raw, asked.coding)?,
+        };
+        let (body, admitted) = body::unpack(raw, coding, self.limits.bytes_max).await?;
+        self.intake.counters.waited(admitted.waited());
+        Ok(self.intake.accept(Request { signal: asked.signal, encoding: asked.encoding, body }, admitted).await?)
     }
 }
 
-/// How long a sender that is refused for now should wait.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A message that is not too long for an answer.
+fn shortened(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+        message.push('…');
+    }
+    message
+}

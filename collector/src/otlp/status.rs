@@ -8,8 +8,11 @@ use haldane_store::{Classified, Fault};
 use tonic::Code;
 
 use super::body::BodyError;
+use super::messages::BadRequest;
+use super::shortened;
 use crate::flush::chain;
 use crate::intake::AcceptError;
+use crate::stats::Reason;
 
 /// A refusal as both protocols can say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,7 @@ pub(super) struct Refused {
     pub(super) message: String,
     /// Whether trying again later is useful.
     pub(super) retry: bool,
+    pub(super) reason: Reason,
 }
 
 /// Codes by whose fault it is.
@@ -35,12 +39,32 @@ pub(super) fn codes(fault: Fault) -> (Code, StatusCode) {
 impl Refused {
     fn by(fault: Fault, message: String) -> Self {
         let (grpc, http) = codes(fault);
-        Self { grpc, http, message, retry: matches!(fault, Fault::Busy | Fault::Unavailable) }
+        let reason = match fault {
+            Fault::Invalid | Fault::Conflict => Reason::Invalid,
+            Fault::Missing => Reason::Unsupported,
+            Fault::Busy => Reason::Overloaded,
+            Fault::Unavailable => Reason::Unavailable,
+            Fault::Bug => Reason::Internal,
+        };
+        let retry = matches!(fault, Fault::Busy | Fault::Unavailable);
+        Self { grpc, http, message: shortened(message), retry, reason }
     }
 
-    /// A request whose form is wrong in a way that has codes of its own.
+    /// A request whose form is not taken here.
     pub(super) fn form(grpc: Code, http: StatusCode, message: impl Into<String>) -> Self {
-        Self { grpc, http, message: message.into(), retry: false }
+        Self { grpc, http, message: shortened(message.into()), retry: false, reason: Reason::Unsupported }
+    }
+
+    /// A request without a token that lets it in.
+    pub(super) fn unauthenticated() -> Self {
+        let message = "this server takes telemetry with a token only: send `authorization: Bearer TOKEN` with one that it knows";
+        let reason = Reason::Unauthenticated;
+        Self { reason, ..Self::form(Code::Unauthenticated, StatusCode::UNAUTHORIZED, message) }
+    }
+
+    /// What is wrong with the request, where its content is.
+    pub(super) fn violation(&self) -> Option<BadRequest> {
+        (self.reason == Reason::Invalid).then(|| BadRequest::of("body", &self.message))
     }
 }
 
@@ -48,8 +72,12 @@ impl From<BodyError> for Refused {
     fn from(error: BodyError) -> Self {
         let message = chain(&error);
         match error {
-            BodyError::TooLarge { .. } => Self::form(Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, message),
-            BodyError::Slow { .. } => Self::form(Code::DeadlineExceeded, StatusCode::REQUEST_TIMEOUT, message),
+            BodyError::TooLarge { .. } => {
+                Self { reason: Reason::TooLarge, ..Self::form(Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, message) }
+            }
+            BodyError::Slow { .. } => {
+                Self { reason: Reason::Slow, ..Self::form(Code::DeadlineExceeded, StatusCode::REQUEST_TIMEOUT, message) }
+            }
             BodyError::Corrupt { .. } | BodyError::Cut(_) | BodyError::Frame(_) => Self::by(Fault::Invalid, message),
             BodyError::Overloaded(_) => Self::by(Fault::Busy, message),
         }

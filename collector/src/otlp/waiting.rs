@@ -18,6 +18,7 @@ use tonic::Code;
 use super::status::Refused;
 use super::{body, grpc, http};
 use crate::request::Encoding;
+use crate::stats::Reason;
 
 /// Of a body that is not taken so much is read, so that its sender gets to see the answer.
 const DRAIN_BYTES_MAX: usize = 64 << 20;
@@ -68,5 +69,5 @@ async fn refuse_http(request: HttpRequest) -> Response {
 
 fn not_yet() -> Refused {
     let message = "the server is starting and reads back its log: try again in a second".to_owned();
-    Refused { grpc: Code::Unavailable, http: StatusCode::SERVICE_UNAVAILABLE, message, retry: true }
+    Refused { grpc: Code::Unavailable, http: StatusCode::SERVICE_UNAVAILABLE, message, retry: true, reason: Reason::Unavailable }
 }

@@ -339,9 +339,9 @@ fn push_rest(rest: &mut MapColumn, attribute: &Attribute<'_>, json: &mut String)
         Value::Text(text) => rest.push(attribute.key, Some(text)),
         Value::Empty => rest.push(attribute.key, None),
         Value::Int(number) => rest.push(attribute.key, Some(itoa::Buffer::new().format(number).as_bytes())),
-        value => {
+        Value::Bool(_) | Value::Double(_) | Value::Bytes(_) | Value::Array(_) | Value::Map(_) | Value::StringIndex(_) => {
             json.clear();
-            value.write_json(json);
+            attribute.value.write_json(json);
             rest.push(attribute.key, Some(json.as_bytes()));
         }
     }

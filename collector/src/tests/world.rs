@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::fixture::protobuf;
+use crate::admission::tests::source;
 use crate::collector::{Collector, Meter, ServeError};
 use crate::config::{CollectorConfig, WalConfig};
 use crate::intake::{AcceptError, Intake};
@@ -45,7 +46,7 @@ pub(crate) async fn open(dir: &Path) -> (Collector, Tables) {
 
 /// Takes a request in as the doors do.
 pub(crate) async fn send(intake: &Intake, records: Records) -> Result<(), AcceptError> {
-    intake.accept(protobuf(&records), intake.admission.begin()).await.map(|_| ())
+    intake.accept(protobuf(&records), intake.admission.begin(source("test", 1))).await.map(|_| ())
 }
 
 /// One number from SQL over all five tables.
@@ -84,7 +85,14 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start(dir: &Path) -> Self {
-        let (collector, tables) = open(dir).await;
+        Self::start_with(dir, |_| ()).await
+    }
+
+    pub(crate) async fn start_with(dir: &Path, change: impl FnOnce(&mut CollectorConfig)) -> Self {
+        let tables = tables(dir, Access::ReadWrite).await;
+        let mut config = config(dir);
+        change(&mut config);
+        let collector = Collector::open(config, tables.clone(), Arc::new(SystemClock)).await.unwrap();
         let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (grpc_address, http_address) = (grpc.local_addr().unwrap(), http.local_addr().unwrap());

@@ -18,7 +18,6 @@ use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use datafusion::scalar::ScalarValue;
 
 use super::View;
-use super::delta::Overtaken;
 use super::hot::HotBatches;
 use crate::schema::TableName;
 
@@ -80,9 +79,9 @@ impl WholeTable {
         loop {
             let View { committed, hot } = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
             let provider = committed.provider(session).await.map_err(|cause| DataFusionError::External(Box::new(cause)))?;
-            match provider.transpose() {
-                Ok(provider) => return Ok((hot, provider)),
-                Err(Overtaken) => {} // another reader has loaded what came after: by now the view has it too
+            // Overtaken means that another reader has loaded what came after: by now the view has it too.
+            if let Ok(provider) = provider.transpose() {
+                return Ok((hot, provider));
             }
         }
     }

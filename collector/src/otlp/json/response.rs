@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::decode::Rejected;
+use crate::otlp::messages::BadRequest;
 use crate::request::Signal;
 
 /// `{}`, or what was left out. A 64-bit integer is a string in protobuf's JSON.
@@ -17,6 +18,9 @@ pub(crate) fn partial_success(signal: Signal, rejected: Option<&Rejected>) -> Va
 }
 
 /// A `google.rpc.Status`.
-pub(crate) fn status(code: i32, message: &str) -> Value {
-    json!({ "code": code, "message": message })
+pub(crate) fn status(code: i32, message: &str, violation: Option<&BadRequest>) -> Value {
+    let Some(violation) = violation else { return json!({ "code": code, "message": message }) };
+    let told = violation.field_violations.iter().map(|told| json!({ "field": told.field, "description": told.description }));
+    let details = json!([{ "@type": BadRequest::TYPE_URL, "fieldViolations": told.collect::<Vec<_>>() }]);
+    json!({ "code": code, "message": message, "details": details })
 }

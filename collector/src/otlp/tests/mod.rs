@@ -1,4 +1,25 @@
-//! Both doors over real sockets, with clients made by hand.
+//! Both doors over real sockets, with clients made by hand. Which test holds which row of the conformance table:
+//!
+//! | rows | test |
+//! | --- | --- |
+//! | gzip, zstd, J5–J9, C1–C4, H1–H5, G1, chunked bodies, HTTP/2 with prior knowledge | `http_takes_every_signal_encoding_and_coding_and_they_become_rows` |
+//! | G1, G2 | `grpc_takes_every_signal_and_coding` |
+//! | C4 (snappy, zlib), C8 | `compression` |
+//! | C6, C7, E1–E7, J3 | `http_says_what_is_wrong_in_the_sender_s_encoding`, `errors` |
+//! | G4, G5, G6, G9, G10, G11 | `grpc_refuses_with_the_codes_that_otlp_wants` |
+//! | S1–S5 | `a_body_over_the_limit_gets_its_413_before_and_after_decompression` |
+//! | partial success | `what_is_left_out_is_told_in_either_encoding` |
+//! | G12, X1, tokens | `errors` |
+//! | G13 | `a_sender_is_asked_to_wait_when_there_is_no_room`, `overload` |
+//! | G14, connections | `limits` |
+//! | R1, P1 | `fuzz` |
+//! | J1–J11 (the mapping itself) | `otlp::json::tests` |
+
+mod compression;
+mod errors;
+mod fuzz;
+mod limits;
+mod overload;
 
 use std::io::Write as _;
 
@@ -279,7 +300,7 @@ async fn grpc_refuses_with_the_codes_that_otlp_wants() {
         (call(&served, TRACES, "identity", &large).await, 8, "limit"),
         (call(&served, LOGS, "gzip", &large).await, 8, "limit"),
         (call(&served, METRICS, "zstd", &large).await, 8, "limit"),
-        (call(&served, TRACES, "snappy", b"").await, 12, "snappy"),
+        (call(&served, TRACES, "lz4", b"").await, 12, "lz4"),
         (call(&served, "/opentelemetry.proto.collector.trace.v1.TraceService/Import", "identity", b"").await, 12, "no method"),
     ] {
         let (found, message) = answer.grpc();
@@ -302,8 +323,7 @@ async fn http1_or_2(served: &Served) -> Answer {
 async fn a_sender_is_asked_to_wait_when_there_is_no_room() {
     let dir = tempfile::tempdir().unwrap();
     let served = Served::start(dir.path()).await;
-    let mut hog = served.intake.admission.begin();
-    hog.grow(2 << 20).await.unwrap();
+    let hog = served.intake.admission.exhaust();
     let body = protobuf(&Records::Traces(traces_of(vec![span()]))).body;
     let answer = http1(served.http, post("/v1/traces", &[("content-type", MEDIA_TYPES[0])], body.clone())).await;
     assert_eq!((answer.status.as_u16(), answer.headers["retry-after"].to_str().unwrap()), (503, "1"));

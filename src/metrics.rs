@@ -1,0 +1,169 @@
+//! What `/metrics` tells: the collector's counters, the tables' hot rows, and the process, in Prometheus' words.
+//!
+//! The names are promises. Collector and api do not know each other, so the one's numbers become the other's families here.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use haldane_api::metrics::{Family, Kind, Metrics, Sample};
+use haldane_collector::{CollectorStats, LATENCY_BOUNDS, Meter, Signal, SignalStats};
+use haldane_store::{TableName, Tables};
+
+/// Reads all of it each time. There is no meter before the log has been read back; then all that the collector counts is zero.
+pub(crate) fn metrics(meter: Arc<OnceLock<Meter>>, tables: Tables) -> Metrics {
+    Metrics::new(move || {
+        let stats = meter.get().map(Meter::read).unwrap_or_default();
+        let mut families = requests(&stats);
+        families.extend(memory(&stats));
+        families.extend(hot(&tables));
+        families.extend(process());
+        families
+    })
+}
+
+fn of(stats: &CollectorStats, signal: Signal) -> SignalStats {
+    match signal {
+        Signal::Traces => stats.traces,
+        Signal::Metrics => stats.metrics,
+        Signal::Logs => stats.logs,
+    }
+}
+
+fn requests(stats: &CollectorStats) -> Vec<Family> {
+    let each = |counts: fn(SignalStats) -> Vec<(&'static str, u64)>| -> Vec<Sample> {
+        let one = |signal: Signal| {
+            let counted = counts(of(stats, signal));
+            counted.into_iter().map(move |(outcome, n)| Sample::new(&[("signal", signal.as_str()), ("outcome", outcome)], number(n)))
+        };
+        Signal::ALL.into_iter().flat_map(one).collect()
+    };
+    let refused = stats.refusals.iter().map(|refusals| {
+        let labels = [("signal", refusals.signal.as_str()), ("token", &*refusals.token), ("reason", refusals.reason.as_str())];
+        Sample::new(&labels, number(refusals.requests))
+    });
+    vec![
+        Family {
+            name: "haldane_collector_requests_total",
+            help: "Export requests, by how they were answered.",
+            kind: Kind::Counter,
+            samples: each(|one| vec![("accepted", one.requests), ("invalid", one.invalid), ("refused", one.refused)]),
+        },
+        Family {
+            name: "haldane_collector_records_total",
+            help: "Spans, data points and log records of accepted requests: kept, or left out for good.",
+            kind: Kind::Counter,
+            samples: each(|one| vec![("accepted", one.accepted), ("rejected", one.rejected)]),
+        },
+        Family {
+            name: "haldane_collector_refused_total",
+            help: "Requests that were not accepted, by token and reason.",
+            kind: Kind::Counter,
+            samples: refused.collect(),
+        },
+        acknowledgements(stats),
+    ]
+}
+
+fn acknowledgements(stats: &CollectorStats) -> Family {
+    let mut below = 0;
+    let bounds = LATENCY_BOUNDS.iter().map(|bound| seconds(Duration::from_millis(*bound)).to_string());
+    let bounds = bounds.chain(["+Inf".to_owned()]);
+    let mut samples = Vec::new();
+    for (bound, requests) in bounds.zip(stats.latency.buckets) {
+        below += requests;
+        samples.push(Sample { suffix: "_bucket", ..Sample::new(&[("le", &bound)], number(below)) });
+    }
+    samples.push(Sample { suffix: "_sum", ..Sample::new(&[], seconds(stats.latency.sum)) });
+    samples.push(Sample { suffix: "_count", ..Sample::new(&[], number(below)) });
+    Family {
+        name: "haldane_collector_acknowledgement_seconds",
+        help: "From a request's header to its acknowledgement.",
+        kind: Kind::Histogram,
+        samples,
+    }
+}
+
+fn memory(stats: &CollectorStats) -> Vec<Family> {
+    let one = |name, help, kind, value| Family { name, help, kind, samples: vec![Sample::new(&[], value)] };
+    vec![
+        one(
+            "haldane_collector_admission_wait_seconds_total",
+            "How long accepted bodies waited for room among those in flight.",
+            Kind::Counter,
+            seconds(stats.admission_wait),
+        ),
+        one(
+            "haldane_collector_bytes_in_flight",
+            "Bodies that are being read, logged or turned into rows.",
+            Kind::Gauge,
+            number(stats.bytes_in_flight),
+        ),
+        one("haldane_collector_log_backlog_bytes", "Segments of the log on disk.", Kind::Gauge, number(stats.log_backlog_bytes)),
+        one(
+            "haldane_collector_oldest_uncommitted_seconds",
+            "Age of the oldest request acknowledged since the start that a table lacks.",
+            Kind::Gauge,
+            seconds(stats.oldest_uncommitted),
+        ),
+        one(
+            "haldane_collector_operations_over_limit_total",
+            "Spans counted under __other__ because their service has too many operations.",
+            Kind::Counter,
+            number(stats.operations_over_limit),
+        ),
+    ]
+}
+
+fn hot(tables: &Tables) -> Vec<Family> {
+    let each = |size: fn(haldane_store::table::HotSize) -> usize| -> Vec<Sample> {
+        let one = |table: TableName| {
+            let size = u64::try_from(size(tables.hot(table))).unwrap_or(u64::MAX);
+            Sample::new(&[("table", table.as_str())], number(size))
+        };
+        TableName::ALL.into_iter().map(one).collect()
+    };
+    vec![
+        Family {
+            name: "haldane_table_hot_rows",
+            help: "Rows that readers see and that are in no file yet.",
+            kind: Kind::Gauge,
+            samples: each(|size| size.rows),
+        },
+        Family { name: "haldane_table_hot_bytes", help: "Memory that hot rows take.", kind: Kind::Gauge, samples: each(|size| size.bytes) },
+    ]
+}
+
+/// What Linux says of this process; nothing elsewhere.
+fn process() -> Vec<Family> {
+    const TICKS_PER_SECOND: f64 = 100.0; // of /proc, on every architecture that Linux has today
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, the second field, may hold anything and ends in the last parenthesis; user and system time are fields 14 and 15.
+    let ticks = stat.rsplit_once(')').and_then(|(_, rest)| {
+        let mut fields = rest.split_whitespace().skip(11);
+        Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+    });
+    vec![
+        Family {
+            name: "process_resident_memory_bytes",
+            help: "Memory of the process.",
+            kind: Kind::Gauge,
+            samples: kib.map(|kib| Sample::new(&[], number(kib * 1024))).into_iter().collect(),
+        },
+        Family {
+            name: "process_cpu_seconds_total",
+            help: "User and system time of the process.",
+            kind: Kind::Counter,
+            samples: ticks.map(|ticks| Sample::new(&[], number(ticks) / TICKS_PER_SECOND)).into_iter().collect(),
+        },
+    ]
+}
+
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}

@@ -104,9 +104,9 @@ fn attributes(row: &mut Row, level: AttributeLevel, columns: &[AttributeColumn],
     for (key, value) in &sent {
         let place = find_attribute(level, key);
         if let Some((at, _)) = place {
-            own.insert(columns[at].column, if columns[at].kind == AttributeType::Text { text(value) } else { value.clone() });
+            own.insert(columns[at].column, if columns[at].kind != AttributeType::Integer { text(value) } else { value.clone() });
         }
-        let exact = place.is_some_and(|(at, present)| present && value.is_string() == (columns[at].kind == AttributeType::Text));
+        let exact = place.is_some_and(|(at, present)| present && value.is_string() == (columns[at].kind != AttributeType::Integer));
         if !exact {
             rest.insert(key.clone(), text(value));
         }

@@ -9,9 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flush::chain;
 
-/// With more hot rows than this part of their room, intake needs the machine more.
-const BUSY: usize = 4;
-
 /// Runs until told to stop; a round that has been begun on a table is ended.
 pub(crate) async fn run(tables: Tables, config: UpkeepConfig, hot_bytes_max: usize, clock: SharedClock, stop: CancellationToken) {
     let every = Duration::from_secs(config.every_seconds);
@@ -20,7 +17,7 @@ pub(crate) async fn run(tables: Tables, config: UpkeepConfig, hot_bytes_max: usi
     }
     while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
         for table in TableName::ALL {
-            if stop.is_cancelled() || tables.hot_bytes() > hot_bytes_max / BUSY {
+            if stop.is_cancelled() || is_busy(&tables, hot_bytes_max) {
                 break;
             }
             match tables.upkeep(table, &config, clock.now()).await {
@@ -39,4 +36,9 @@ pub(crate) async fn run(tables: Tables, config: UpkeepConfig, hot_bytes_max: usi
             }
         }
     }
+}
+
+/// With most of the room for hot rows taken, intake needs the machine more.
+fn is_busy(tables: &Tables, hot_bytes_max: usize) -> bool {
+    tables.hot_bytes() > hot_bytes_max / 4 * 3
 }

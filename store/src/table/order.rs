@@ -22,7 +22,10 @@ pub(super) fn sorted(table: TableName, rows: RecordBatch) -> Result<RecordBatch,
 /// A column whose rows are all alike is the same in any order.
 fn taken(column: &ArrayRef, order: &UInt32Array) -> Result<ArrayRef, ArrowError> {
     let one_text = column.as_any_dictionary_opt().is_some_and(|dictionary| dictionary.values().len() == 1 && column.null_count() == 0);
-    if one_text || column.null_count() == column.len() {
+    let empty_maps = column.as_map_opt().is_some_and(|maps| maps.entries().is_empty());
+    let empty_lists = column.as_list_opt::<i32>().is_some_and(|lists| lists.values().is_empty());
+    let no_items = (empty_maps || empty_lists) && column.null_count() == 0;
+    if one_text || no_items || column.null_count() == column.len() {
         return Ok(column.clone());
     }
     take(column, order, None)

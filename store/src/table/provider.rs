@@ -64,7 +64,11 @@ impl TableProvider for WholeTable {
         let hot_plan = hot_plan(&hot, &self.schema, &wanted)?;
         let Some(provider) = provider else { return Ok(hot_plan) };
         let limit = if filters.is_empty() { limit } else { None };
-        let committed = provider.scan(session, Some(&columns_of(&provider.schema(), &wanted)), filters, limit).await?;
+        let there = provider.schema();
+        // A filter on a column that the table lacks cannot pass over anything; it is applied above like all others.
+        let known = |filter: &&Expr| filter.column_refs().iter().all(|column| there.index_of(column.name()).is_ok());
+        let filters: Vec<Expr> = filters.iter().filter(known).cloned().collect();
+        let committed = provider.scan(session, Some(&columns_of(&there, &wanted)), &filters, limit).await?;
         let committed = with_schema(committed, &wanted)?;
         if hot.is_empty() {
             return Ok(committed);

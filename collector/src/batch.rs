@@ -16,7 +16,7 @@ use crate::rows::Rows;
 use crate::wanted::Wanted;
 
 /// A batch is sealed once its rows take about this many bytes.
-pub(crate) const BATCH_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const BATCH_BYTES_MAX: u64 = 16 << 20;
 
 /// A durable request on its way to the tables.
 #[derive(Debug)]

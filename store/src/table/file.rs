@@ -21,6 +21,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde_json::{Map, Value, json};
 
+use super::hot::size_of_batch;
 use super::order;
 use crate::schema::TableName;
 
@@ -28,6 +29,8 @@ use crate::schema::TableName;
 const GROUP_ROWS_MIN: usize = 24_576;
 /// what has so many already is a group of its own.
 const GROUP_ROWS_MAX: usize = 131_072;
+/// A group takes no more batches once it has this much memory: it is copied to be sorted.
+const GROUP_BYTES_MAX: usize = 16 << 20;
 /// Longer text is not put into the statistics of a commit.
 const STATISTICS_BYTES_MAX: usize = 64;
 /// The partition column, which stands in the path of a file and not in it.
@@ -98,10 +101,12 @@ impl<'f> Output<'f> {
 fn groups(batches: &[RecordBatch]) -> impl Iterator<Item = &[RecordBatch]> {
     let mut rest = batches;
     std::iter::from_fn(move || {
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         let fits = |batch: &&RecordBatch| {
-            let more = rows == 0 || (rows < GROUP_ROWS_MIN && rows + batch.num_rows() <= GROUP_ROWS_MAX);
+            let room = rows < GROUP_ROWS_MIN && rows + batch.num_rows() <= GROUP_ROWS_MAX && bytes < GROUP_BYTES_MAX;
+            let more = rows == 0 || room;
             rows += batch.num_rows();
+            bytes += size_of_batch(batch);
             more
         };
         let count = rest.iter().take_while(fits).count();

@@ -71,7 +71,7 @@ impl HotBatches {
 }
 
 /// The memory of a batch. Its columns share buffers where they say nothing, and each counts once.
-fn size_of_batch(rows: &RecordBatch) -> usize {
+pub(super) fn size_of_batch(rows: &RecordBatch) -> usize {
     let mut seen = HashSet::new();
     rows.columns().iter().map(|column| size_of_data(&column.to_data(), &mut seen)).sum()
 }

@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use super::delta::DeltaFailure;
 use super::file::{self, FileError};
+use super::hot::size_of_batch;
 use super::{Access, Tables};
 use crate::fault::{Classified, Fault};
 use crate::schema::TableName;
@@ -29,6 +30,10 @@ use crate::time::UnixNanos;
 
 /// Rows that are sorted and written together when files are joined: it bounds the memory of it.
 const GROUP_ROWS: usize = 65_536;
+/// Fewer, when they take this much memory.
+const GROUP_BYTES: usize = 32 << 20;
+/// Rows that are read at once.
+const READ_ROWS: usize = 4_096;
 
 /// When files are joined and removed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -274,21 +279,22 @@ fn small_groups(live: &[LiveFile], config: &UpkeepConfig) -> Vec<Vec<LiveFile>> 
 fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Result<Option<Add>, FileError> {
     let schema = stored_schema(table);
     let mut output = file::Output::new(table, folder);
-    let (mut waiting, mut rows) = (Vec::new(), 0);
+    let (mut waiting, mut rows, mut bytes) = (Vec::new(), 0, 0);
     for path in paths {
         let disk = |source| FileError::Disk { path: path.clone(), source };
         let input = File::open(path).map_err(disk)?;
         let Some(options) = reading_options(&input, &schema)? else {
             return Ok(None);
         };
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(input, options).with_batch_size(GROUP_ROWS / 8).build()?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(input, options).with_batch_size(READ_ROWS).build()?;
         for batch in reader {
             let batch = with_all_columns(&schema, &batch?)?;
             rows += batch.num_rows();
+            bytes += size_of_batch(&batch);
             waiting.push(batch);
-            if rows >= GROUP_ROWS {
+            if rows >= GROUP_ROWS || bytes >= GROUP_BYTES {
                 output.write_group(day, &std::mem::take(&mut waiting))?;
-                rows = 0;
+                (rows, bytes) = (0, 0);
             }
         }
     }

@@ -127,11 +127,15 @@ impl World {
 
     /// The first verdict that is final or that `enough` is content with.
     pub(crate) async fn verdict_when(&self, rollout: &str, enough: impl Fn(&Value) -> bool) -> Value {
-        let ripe = async || {
+        let start = Instant::now();
+        loop {
             let verdict = self.verdict(rollout).await;
-            (verdict["final"] == json!(true) || enough(&verdict)).then_some(verdict)
-        };
-        until(&format!("a verdict on the rollout {rollout}"), ripe).await
+            if verdict["final"] == json!(true) || enough(&verdict) {
+                return verdict;
+            }
+            assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain for a verdict, the last one is {verdict:#}");
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// A JSON document or a text of the API; the error is its problem document.

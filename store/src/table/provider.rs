@@ -1,6 +1,7 @@
 //! Hot and committed rows as one DataFusion table.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use arrow::array::{Array as _, RecordBatchOptions};
 use arrow::compute::cast;
@@ -20,6 +21,9 @@ use datafusion::scalar::ScalarValue;
 use super::View;
 use super::hot::HotBatches;
 use crate::schema::TableName;
+
+/// Between two looks at a table that moves on.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// One table, read as it is at the moment of planning.
 #[derive(Debug)]
@@ -87,6 +91,7 @@ impl WholeTable {
             if let Ok(provider) = provider.transpose() {
                 return Ok((hot, provider));
             }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 }

@@ -49,10 +49,10 @@ async fn node_over_http_protobuf() {
 
 /// A known version of which one request in fifty fails, and a new one of which one in four does, with compressed requests.
 async fn two_versions(world: &World, program: &Program, error_type: &str) {
-    // Both serve in the same minute, however long the programs take.
-    let start = SystemClock.now().minus(Duration::from_secs(100)).as_nanos().to_string();
+    // Both serve in the same minute, however long the programs take, and in whole windows: what the judge sees is the same each time.
+    let start = SystemClock.now().minus(Duration::from_secs(100)).bucket(Duration::from_secs(10)).as_nanos().to_string();
     let run = |version: &str, failures: &str, compression: &str| {
-        let program = program.clone().args(["--service", SERVICE, "--environment", ENVIRONMENT, "--requests=200"]);
+        let program = program.clone().args(["--service", SERVICE, "--environment", ENVIRONMENT, "--requests=400"]);
         program.args(["--version", version, "--failures", failures, "--compression", compression, "--start", &start]).run()
     };
     for (version, sent) in [("1.0.0", run("1.0.0", "50", "none")), ("1.1.0", run("1.1.0", "4", "gzip"))] {
@@ -73,7 +73,7 @@ async fn two_versions(world: &World, program: &Program, error_type: &str) {
     let verdict = world.verdict_when(&rollout, |_| false).await;
     assert_eq!(verdict["decision"], json!("rollback"), "{verdict:#}");
     let requests = |cohort: &str| verdict[cohort]["requests"].as_u64().unwrap();
-    assert_eq!((requests("baseline"), requests("canary")), (200, 200), "{verdict:#}");
+    assert_eq!((requests("baseline"), requests("canary")), (400, 400), "{verdict:#}");
     let culprit = |kind: &str, key: &str, value: &str| {
         let culprits = verdict["culprits"].as_array().unwrap();
         culprits.iter().any(|culprit| culprit["kind"] == json!(kind) && culprit[key] == json!(value))

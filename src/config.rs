@@ -126,6 +126,7 @@ impl Config {
         if self.shutdown_seconds == 0 {
             mistakes.push("shutdown_seconds = 0: it has to be at least 1".to_owned());
         }
+        mistakes.extend(self.collector.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(ConfigError { mistakes }) }
     }
 
@@ -162,9 +163,11 @@ mod tests {
         let config = Config::load(Some(&file), &flags).unwrap();
         assert_eq!((config.grpc.port(), config.http.port(), config.analyzer.lateness_seconds), (9, 2, 3));
 
-        std::fs::write(&file, "grpc = \"0.0.0.0:1\"\napi = \"0.0.0.0:2\"\nshutdown_seconds = 0\n").unwrap();
+        std::fs::write(&file, "grpc = \"0.0.0.0:1\"\napi = \"0.0.0.0:2\"\nshutdown_seconds = 0\n[collector]\nstreams_max = 0\n[collector.upkeep]\ngrace_seconds = 0\n")
+            .unwrap();
         let wrong = Config::load(Some(&file), &Flags::default()).unwrap_err();
-        assert_eq!(wrong.mistakes.len(), 3, "{wrong}");
+        assert_eq!(wrong.mistakes.len(), 5, "{wrong}");
+        assert!(wrong.to_string().contains("collector.upkeep.grace_seconds = 0"), "{wrong}");
         assert!(wrong.to_string().contains("--allow-remote"));
     }
 

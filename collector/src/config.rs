@@ -88,6 +88,10 @@ impl Default for CollectorConfig {
     }
 }
 
+fn bytes(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
 fn owned(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
 }
@@ -173,6 +177,26 @@ pub enum DamagePolicy {
 }
 
 impl CollectorConfig {
+    /// What cannot work, one sentence each.
+    pub fn mistakes(&self) -> Vec<String> {
+        let least: [(&str, u64, u64); 11] = [
+            ("request_bytes_max", bytes(self.request_bytes_max), 1_024),
+            ("body_timeout_seconds", self.body_timeout_seconds, 1),
+            ("header_timeout_seconds", self.header_timeout_seconds, 1),
+            ("connections_max", bytes(self.connections_max), 1),
+            ("streams_max", u64::from(self.streams_max), 1),
+            ("batch_rows_max", bytes(self.batch_rows_max), 1),
+            ("flush_bytes_max", bytes(self.flush_bytes_max), 64 << 10),
+            ("hot_bytes_max", bytes(self.hot_bytes_max), 1 << 20),
+            ("operations_max", bytes(self.operations_max), 1),
+            ("wal.segment_bytes_max", self.wal.segment_bytes_max, 64 << 10),
+            ("wal.backlog_bytes_max", self.wal.backlog_bytes_max, self.wal.segment_bytes_max),
+        ];
+        let own = least.into_iter().filter(|(_, found, least)| found < least);
+        let own = own.map(|(name, found, least)| format!("collector.{name} = {found}: it has to be at least {least}"));
+        own.chain(self.upkeep.mistakes().into_iter().map(|mistake| format!("collector.upkeep.{mistake}"))).collect()
+    }
+
     pub(crate) fn admission_wait(&self) -> Duration {
         Duration::from_millis(self.admission_wait_ms)
     }

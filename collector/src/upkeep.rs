@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use haldane_store::clock::SharedClock;
-use haldane_store::table::UpkeepConfig;
+use haldane_store::table::{Effort, UpkeepConfig};
 use haldane_store::{TableName, Tables};
 use tokio_util::sync::CancellationToken;
 
@@ -17,10 +17,10 @@ pub(crate) async fn run(tables: Tables, config: UpkeepConfig, hot_bytes_max: usi
     }
     while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
         for table in TableName::ALL {
-            if stop.is_cancelled() || is_busy(&tables, hot_bytes_max) {
+            if stop.is_cancelled() {
                 break;
             }
-            match tables.upkeep(table, &config, clock.now()).await {
+            match tables.upkeep(table, &config, effort(&tables, hot_bytes_max), clock.now()).await {
                 Ok(kept) if kept.joined + kept.expired + kept.deleted > 0 => {
                     tracing::info!(
                         table = table.as_str(),
@@ -39,6 +39,6 @@ pub(crate) async fn run(tables: Tables, config: UpkeepConfig, hot_bytes_max: usi
 }
 
 /// With most of the room for hot rows taken, intake needs the machine more.
-fn is_busy(tables: &Tables, hot_bytes_max: usize) -> bool {
-    tables.hot_bytes() > hot_bytes_max / 4 * 3
+fn effort(tables: &Tables, hot_bytes_max: usize) -> Effort {
+    if tables.hot_bytes() > hot_bytes_max / 4 * 3 { Effort::Light } else { Effort::Whole }
 }

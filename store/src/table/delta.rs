@@ -1,8 +1,7 @@
 //! The committed part of a table: one version of a Delta table, and how the next one is made.
 //!
-//! Always holds: a commit is one file that is put where none was, so it happens once. A commit that may or may not have happened (the disk or the store
-//! failed behind it) is found by its transaction when the next one is tried, and adopted. Making a version does not need what the versions before
-//! it hold: that is read when a reader asks, and kept.
+//! Always holds: a commit that may or may not have happened (the disk failed behind it) is found by its transaction when the next one is tried, and
+//! adopted; nothing else goes past it. Making a version does not need what the versions before it hold: that is read when a reader asks, and kept.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,13 +13,14 @@ use datafusion::catalog::{Session, TableProvider};
 use deltalake_core::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
 use deltalake_core::kernel::{Action, Add, StructField, StructType, Transaction};
-use deltalake_core::logstore::{CommitOrBytes, LogStoreRef};
+use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use tokio::sync::Mutex;
 
 use super::Access;
+use super::commit::{self, Put, PutError};
 use super::file::{self, FileError};
 use crate::schema::TableName;
 
@@ -37,10 +37,12 @@ pub enum DeltaFailure {
     #[error(transparent)]
     File(#[from] FileError),
     /// The disk.
-    #[error("cannot make {what} durable")]
+    #[error("cannot write {what}")]
     Disk {
-        /// The file.
+        /// The file or folder.
         what: String,
+        /// Whether it may be a commit that is made all the same.
+        may_be_made: bool,
         /// The cause.
         source: std::io::Error,
     },
@@ -59,6 +61,28 @@ pub enum DeltaFailure {
     /// The thread that writes went away.
     #[error("the rows could not be written for lack of a thread")]
     Lost(#[from] tokio::task::JoinError),
+}
+
+impl DeltaFailure {
+    /// Whether what failed may be part of the table all the same.
+    pub(super) fn may_be_made(&self) -> bool {
+        match self {
+            Self::Disk { may_be_made, .. } => *may_be_made,
+            // The thread may have gone on, or what stands behind could not be read.
+            Self::Delta(_) | Self::Lost(_) => true,
+            Self::Commit(_) | Self::File(_) | Self::Path { .. } | Self::Changed { .. } => false,
+        }
+    }
+
+    fn on_disk(path: &Path, source: std::io::Error) -> Self {
+        Self::Disk { what: path.display().to_string(), may_be_made: false, source }
+    }
+}
+
+impl From<PutError> for DeltaFailure {
+    fn from(error: PutError) -> Self {
+        Self::Disk { what: error.file.display().to_string(), may_be_made: error.may_be_made, source: error.source }
+    }
 }
 
 /// One version of a table; none when it is missing and may not be created. Cloning copies pointers only.
@@ -91,7 +115,7 @@ pub(super) struct Overtaken;
 
 impl Committed {
     pub(super) async fn open(name: TableName, dir: &Path, access: Access) -> Result<Self, DeltaFailure> {
-        let exists = has_versions(&dir.join("_delta_log"));
+        let exists = has_versions(&dir.join(commit::LOG));
         let table = match (exists, access) {
             (false, Access::ReadOnly) => return Ok(Self::default()),
             (false, Access::ReadWrite) => create(name, dir).await?,
@@ -99,7 +123,10 @@ impl Committed {
             (true, Access::ReadWrite) => with_all_columns(name, deltalake_core::open_table(url_of(dir)?).await?).await?,
         };
         let version = table.version().unwrap_or(0);
-        let folder = std::path::absolute(dir).map_err(|source| DeltaFailure::Disk { what: dir.display().to_string(), source })?;
+        let folder = std::path::absolute(dir).map_err(|source| DeltaFailure::on_disk(dir, source))?;
+        if access == Access::ReadWrite {
+            commit::remove_drafts(&folder);
+        }
         let opened = Opened { name, folder, log_store: table.log_store(), loaded: Mutex::new(table) };
         Ok(Self { table: Some(Arc::new(opened)), version })
     }
@@ -108,7 +135,7 @@ impl Committed {
     pub(super) async fn transaction(&self, collector: &str) -> Result<u64, DeltaFailure> {
         let Some(opened) = &self.table else { return Ok(0) };
         let mut loaded = opened.loaded.lock().await;
-        loaded.update_incremental(None).await?;
+        self.load(&mut loaded).await?;
         let version = loaded.snapshot()?.transaction_version(opened.log_store.as_ref(), collector).await?;
         Ok(version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0))
     }
@@ -119,14 +146,24 @@ impl Committed {
             return Err(DeltaTableError::NotInitialized.into());
         };
         let (name, folder) = (opened.name, opened.folder.clone());
-        let files = tokio::task::spawn_blocking(move || file::write(name, &folder, &batches)).await??;
-        let written: Vec<PathBuf> = files.iter().map(|file| opened.folder.join(&file.path)).collect();
-        let (version, reached) = opened.commit(self.version, files, collector, through).await?;
-        if reached != through {
-            // An earlier try had got through after all; what was just written belongs to nothing.
-            written.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        let written = tokio::task::spawn_blocking(move || file::write(name, &folder, &batches)).await??;
+        // From here on only what is known not to be in the table may be deleted.
+        let (files, drafts) = written.keep();
+        let delete = || drafts.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        match opened.commit(self.version, files, collector, through).await {
+            Ok((version, reached)) => {
+                if reached != through {
+                    delete(); // an earlier try had got through after all
+                }
+                Ok(Appended { committed: Self { table: Some(opened), version }, through: reached })
+            }
+            Err(failure) => {
+                if !failure.may_be_made() {
+                    delete(); // each try on a full disk would leave its files
+                }
+                Err(failure)
+            }
         }
-        Ok(Appended { committed: Self { table: Some(opened), version }, through: reached })
     }
 
     /// Which version it is.
@@ -142,7 +179,11 @@ impl Committed {
     /// The table at its newest version, with its files.
     pub(super) async fn latest(&self) -> Result<DeltaTable, DeltaFailure> {
         let opened = self.table.as_ref().ok_or(DeltaTableError::NotInitialized)?;
-        let mut latest = opened.loaded.lock().await.clone();
+        let mut latest = {
+            let mut loaded = opened.loaded.lock().await;
+            self.load(&mut loaded).await?;
+            loaded.clone()
+        };
         latest.update_incremental(None).await?;
         Ok(latest)
     }
@@ -157,12 +198,18 @@ impl Committed {
         let opened = self.table.as_ref().ok_or(DeltaTableError::NotInitialized)?;
         let bytes = CommitData::new(actions, operation, HashMap::new(), Vec::new()).get_bytes()?;
         let version = latest.version().unwrap_or(0) + 1;
-        match opened.log_store.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), uuid::Uuid::new_v4()).await {
-            Ok(()) => make_durable(opened.folder.clone(), version).await?,
-            Err(TransactionError::VersionAlreadyExists(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        match opened.put(version, bytes).await? {
+            Put::Made => Ok(Some(Self { table: self.table.clone(), version })),
+            Put::Taken => Ok(None),
         }
-        Ok(Some(Self { table: self.table.clone(), version }))
+    }
+
+    /// Reads what has been committed up to this version, and not what others have put behind it: readers of this version share it.
+    async fn load(&self, loaded: &mut DeltaTable) -> Result<(), DeltaTableError> {
+        if loaded.version().is_none_or(|version| version < self.version) {
+            loaded.update_incremental(Some(self.version)).await?;
+        }
+        Ok(())
     }
 
     /// The committed rows for DataFusion; `None` when there are none.
@@ -173,9 +220,7 @@ impl Committed {
         let Some(opened) = &self.table else { return Ok(None) };
         let snapshot = {
             let mut loaded = opened.loaded.lock().await;
-            if loaded.version().is_none_or(|version| version < self.version) {
-                loaded.update_incremental(Some(self.version)).await?;
-            }
+            self.load(&mut loaded).await?;
             if loaded.version() != Some(self.version) {
                 return Ok(Some(Err(Overtaken)));
             }
@@ -199,20 +244,20 @@ impl Opened {
         let bytes = data.get_bytes()?;
         loop {
             version += 1;
-            let entry = CommitOrBytes::LogBytes(bytes.clone());
-            match self.log_store.write_commit_entry(version, entry, uuid::Uuid::new_v4()).await {
-                Ok(()) => {
-                    make_durable(self.folder.clone(), version).await?;
-                    return Ok((version, through));
-                }
-                Err(TransactionError::VersionAlreadyExists(_)) => {}
-                Err(error) => return Err(error.into()),
+            if self.put(version, bytes.clone()).await? == Put::Made {
+                return Ok((version, through));
             }
             if let Some(reached) = self.own_commit(version, collector).await? {
-                make_durable(self.folder.clone(), version).await?;
+                let folder = self.folder.clone();
+                tokio::task::spawn_blocking(move || commit::make_durable(&folder, version)).await??;
                 return Ok((version, reached));
             }
         }
+    }
+
+    async fn put(&self, version: u64, bytes: bytes::Bytes) -> Result<Put, DeltaFailure> {
+        let folder = self.folder.clone();
+        Ok(tokio::task::spawn_blocking(move || commit::put(&folder, version, &bytes)).await??)
     }
 
     /// The sequence that a commit reaches when it is this collector's own; none when it is somebody else's and only changes files.
@@ -241,19 +286,8 @@ fn has_versions(log: &Path) -> bool {
     std::fs::read_dir(log).is_ok_and(|entries| entries.flatten().any(|entry| is_version(&entry.path())))
 }
 
-/// The object store does not sync what it writes to a local disk, and the log's segment is removed on our word: so we do.
-async fn make_durable(folder: PathBuf, version: u64) -> Result<(), DeltaFailure> {
-    let file = folder.join(format!("_delta_log/{version:020}.json"));
-    let what = file.display().to_string();
-    let synced = tokio::task::spawn_blocking(move || {
-        std::fs::File::open(&file).and_then(|opened| opened.sync_all())?;
-        std::fs::File::open(file.parent().unwrap_or(&file)).and_then(|opened| opened.sync_all())
-    });
-    synced.await?.map_err(|source| DeltaFailure::Disk { what, source })
-}
-
 async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure> {
-    std::fs::create_dir_all(dir).map_err(|source| DeltaFailure::Disk { what: dir.display().to_string(), source })?;
+    std::fs::create_dir_all(dir).map_err(|source| DeltaFailure::on_disk(dir, source))?;
     let table = CreateBuilder::new()
         .with_location(url_of(dir)?.to_string())
         .with_table_name(name.as_str())
@@ -264,7 +298,8 @@ async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure>
         // A commit every few seconds: older ones are in the checkpoints.
         .with_configuration_property(deltalake_core::TableProperty::LogRetentionDuration, Some("interval 6 hours"))
         .await?;
-    make_durable(dir.to_owned(), 0).await?;
+    let folder = dir.to_owned();
+    tokio::task::spawn_blocking(move || commit::make_durable(&folder, 0)).await??;
     Ok(table)
 }
 

@@ -1,6 +1,6 @@
 //! Writes hot rows as Parquet files: one file for each day, one sorted row group for each group of batches.
 //!
-//! Always holds: a file is whole and durable, and so is its name, before anybody is told of it.
+//! Always holds: a file is whole and durable, and so is its name, before anybody is told of it. What was begun and not ended is deleted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -36,7 +36,7 @@ const STATISTICS_BYTES_MAX: usize = 64;
 /// The partition column, which stands in the path of a file and not in it.
 pub(super) const DATE: &str = "date";
 
-/// Why no file was written. What was begun is removed, or left to be found as an orphan.
+/// Why no file was written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The rows cannot be brought into order.
@@ -56,7 +56,7 @@ pub enum FileError {
 }
 
 /// Writes all rows below the table's folder. Blocks.
-pub(super) fn write(table: TableName, folder: &Path, batches: &[RecordBatch]) -> Result<Vec<Add>, FileError> {
+pub(super) fn write(table: TableName, folder: &Path, batches: &[RecordBatch]) -> Result<Written, FileError> {
     let mut output = Output::new(table, folder);
     for group in groups(batches) {
         for (day, rows) in by_day(order::joined(group)?)? {
@@ -64,6 +64,38 @@ pub(super) fn write(table: TableName, folder: &Path, batches: &[RecordBatch]) ->
         }
     }
     output.finish()
+}
+
+/// A file that nobody may miss: deleted when dropped.
+#[derive(Debug)]
+struct Draft(PathBuf);
+
+impl Draft {
+    fn keep(mut self) -> PathBuf {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty() {
+            let _ = std::fs::remove_file(&self.0); // what stays is found by vacuum
+        }
+    }
+}
+
+/// Whole files that are in no table yet; deleted when dropped.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    files: Vec<Add>,
+    drafts: Vec<Draft>,
+}
+
+impl Written {
+    /// The files, and where they are: from now on they stay.
+    pub(super) fn keep(self) -> (Vec<Add>, Vec<PathBuf>) {
+        (self.files, self.drafts.into_iter().map(Draft::keep).collect())
+    }
 }
 
 /// Files that are being written: one for each day.
@@ -92,8 +124,14 @@ impl<'f> Output<'f> {
     }
 
     /// Ends all files and makes them durable.
-    pub(super) fn finish(self) -> Result<Vec<Add>, FileError> {
-        self.files.into_values().map(OpenFile::finish).collect()
+    pub(super) fn finish(self) -> Result<Written, FileError> {
+        let mut written = Written::default();
+        for file in self.files.into_values() {
+            let (file, draft) = file.finish()?;
+            written.files.push(file);
+            written.drafts.push(draft);
+        }
+        Ok(written)
     }
 }
 
@@ -143,7 +181,7 @@ struct OpenFile {
     schema: SchemaRef,
     /// Below the table's folder.
     name: String,
-    path: PathBuf,
+    draft: Draft,
     day: String,
     writer: ArrowWriter<File>,
     statistics: Statistics,
@@ -161,10 +199,11 @@ impl OpenFile {
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(disk(parent))?;
         let file = File::create_new(&path).map_err(disk(&path))?;
+        let draft = Draft(path);
         // Readers take the types from the table, not from the file.
         let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options)?;
-        Ok(Self { schema: schema.clone(), name, path, day, writer, statistics: Statistics::default() })
+        Ok(Self { schema: schema.clone(), name, draft, day, writer, statistics: Statistics::default() })
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), FileError> {
@@ -173,18 +212,19 @@ impl OpenFile {
         Ok(self.writer.flush()?)
     }
 
-    fn finish(self) -> Result<Add, FileError> {
-        let Self { name, path, day, writer, statistics, .. } = self;
+    fn finish(self) -> Result<(Add, Draft), FileError> {
+        let Self { name, draft, day, writer, statistics, .. } = self;
+        let path = &draft.0;
         let disk = |source| FileError::Disk { path: path.clone(), source };
         let file = writer.into_inner()?;
         file.sync_all().map_err(disk)?;
         let metadata = file.metadata().map_err(disk)?;
-        let folder = path.parent().unwrap_or(&path);
+        let folder = path.parent().unwrap_or(path);
         for dir in [Some(folder), folder.parent()].into_iter().flatten() {
             File::open(dir).and_then(|dir| dir.sync_all()).map_err(disk)?;
         }
         let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or(Duration::ZERO);
-        Ok(Add {
+        let add = Add {
             path: name,
             partition_values: HashMap::from([(DATE.to_owned(), Some(day))]),
             size: i64::try_from(metadata.len()).unwrap_or(i64::MAX),
@@ -196,7 +236,8 @@ impl OpenFile {
             base_row_id: None,
             default_row_commit_version: None,
             clustering_provider: None,
-        })
+        };
+        Ok((add, draft))
     }
 }
 
@@ -302,7 +343,7 @@ pub(super) const DISTINCT_TEXTS: [&str; 9] = [
 /// Numbers that seldom repeat.
 const DISTINCT_NUMBERS: [&str; 1] = ["duration_ns"];
 
-/// How each column is written; chosen by measurement with `make bench-ingest`.
+/// How each column is written. The choices come from measurements of a prototype on spans; `make bench-ingest` says what they lead to: bytes a span.
 fn properties() -> WriterProperties {
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
     let mut builder = WriterProperties::builder()

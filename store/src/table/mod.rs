@@ -5,6 +5,7 @@
 //! rows stay hot, so a failed commit loses nothing.
 //! Left out on purpose: what a row means, and when to flush; the caller decides both.
 
+mod commit;
 mod delta;
 mod file;
 mod folder;
@@ -28,7 +29,7 @@ pub use delta::DeltaFailure;
 pub use file::FileError;
 pub use folder::{FolderLock, LockError};
 pub use hot::HotSize;
-pub use upkeep::{Kept, UpkeepConfig, UpkeepError};
+pub use upkeep::{Effort, Kept, UpkeepConfig, UpkeepError};
 
 use delta::{Appended, Committed};
 use folder::Home;

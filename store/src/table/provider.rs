@@ -22,8 +22,10 @@ use super::View;
 use super::hot::HotBatches;
 use crate::schema::TableName;
 
-/// Between two looks at a table that moves on.
+/// Between two looks at a table that moves on,
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// and how often it is looked at before giving up.
+const LOOKS: usize = 5_000;
 
 /// One table, read as it is at the moment of planning.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl TableProvider for WholeTable {
 impl WholeTable {
     /// The hot rows and the version that goes with them.
     async fn look(&self, session: &dyn Session) -> Result<(HotBatches, Option<Arc<dyn TableProvider>>)> {
-        loop {
+        for _ in 0..LOOKS {
             let View { committed, hot } = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
             let provider = committed.provider(session).await.map_err(|cause| DataFusionError::External(Box::new(cause)))?;
             // Overtaken means that another reader has loaded what came after: by now the view has it too.
@@ -93,6 +95,7 @@ impl WholeTable {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+        Err(DataFusionError::Execution("the table changes faster than it can be read; try again".to_owned()))
     }
 }
 

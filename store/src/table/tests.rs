@@ -115,7 +115,7 @@ async fn small_files_are_joined_and_no_reader_sees_a_row_missing_or_doubled() {
             publish(&tables, through, if through % 2 == 0 { "a" } else { "b" }, &[micros + i64::try_from(through).unwrap()]);
             tables.flush(TableName::Spans, "c").await.unwrap();
             if through % 5 == 0 {
-                tables.upkeep(TableName::Spans, &eager(), now).await.unwrap();
+                tables.upkeep(TableName::Spans, &eager(), Effort::Whole, now).await.unwrap();
             }
         }
         done.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -130,9 +130,9 @@ async fn small_files_are_joined_and_no_reader_sees_a_row_missing_or_doubled() {
         }
     };
     tokio::join!(writing, reading);
-    let mut kept = tables.upkeep(TableName::Spans, &eager(), now).await.unwrap();
+    let mut kept = tables.upkeep(TableName::Spans, &eager(), Effort::Whole, now).await.unwrap();
     while kept.joined > 0 {
-        kept = tables.upkeep(TableName::Spans, &eager(), now).await.unwrap();
+        kept = tables.upkeep(TableName::Spans, &eager(), Effort::Whole, now).await.unwrap();
     }
     assert!(kept.files < 5, "{} files are left", kept.files);
     assert_eq!((count(&tables, TableName::Spans, "true").await, distinct_times(&tables).await), (30, 30));
@@ -161,7 +161,7 @@ async fn days_past_their_time_are_removed_and_later_ones_are_not() {
         publish(&tables, through, "a", &[at * day]);
         tables.flush(TableName::Spans, "c").await.unwrap();
     }
-    let kept = tables.upkeep(TableName::Spans, &eager(), now).await.unwrap();
+    let kept = tables.upkeep(TableName::Spans, &eager(), Effort::Whole, now).await.unwrap();
     assert_eq!((kept.files, kept.expired), (4, 2));
     assert_eq!(count(&tables, TableName::Spans, "true").await, 2);
 }
@@ -225,6 +225,10 @@ async fn rows_whose_commit_was_made_but_reported_as_failed_are_not_written_again
     tables.flush(TableName::Spans, "c1").await.unwrap();
     // Its next version is there already, and is its own: as after a commit whose answer was lost.
     publish(&unaware, 2, "checkout", &[6]);
+    // Nor does upkeep go past it, so that the flush still finds it.
+    let later = crate::time::UnixNanos::from_seconds(100 * 86_400);
+    let kept = unaware.upkeep(TableName::Spans, &eager(), Effort::Whole, later).await.unwrap();
+    assert_eq!((kept.files, kept.expired), (1, 0));
     assert_eq!(unaware.flush(TableName::Spans, "c1").await.unwrap(), Flushed { rows: 1, through: 1 });
     assert_eq!(count(&unaware, TableName::Spans, "true").await, 2);
     assert_eq!(unaware.flush(TableName::Spans, "c1").await.unwrap(), Flushed { rows: 1, through: 2 });
@@ -248,4 +252,65 @@ async fn nothing_is_written_where_the_folder_was_until_it_is_back() {
     std::fs::rename(&away, &home).unwrap();
     assert_eq!(tables.flush(TableName::Spans, "c1").await.unwrap().rows, 1);
     assert_eq!(count(&tables, TableName::Spans, "true").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_whose_table_moves_on_still_reads_its_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    let reader = Tables::open(&config(dir.path(), Access::ReadOnly)).await.unwrap();
+    publish(&writer, 1, "checkout", &[5]);
+    writer.flush(TableName::Spans, "c1").await.unwrap();
+    assert_eq!(reader.committed_through(TableName::Spans, "c1").await.unwrap(), 0);
+    let counted = tokio::time::timeout(std::time::Duration::from_secs(60), count(&reader, TableName::Spans, "true"));
+    assert_eq!(counted.await.expect("it must not look for ever"), 0);
+}
+
+/// Files with rows on the disk, in the table or not.
+fn parquet_files(folder: &std::path::Path) -> usize {
+    let days = std::fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("date="));
+    days.map(|day| std::fs::read_dir(day.path()).unwrap().count()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_cannot_be_made_leaves_no_files_and_its_rows_are_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("tables/spans");
+    let (log, away) = (folder.join("_delta_log"), folder.join("_away"));
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    publish(&tables, 1, "checkout", &[5]);
+    std::fs::rename(&log, &away).unwrap();
+    assert!(matches!(tables.flush(TableName::Spans, "c1").await, Err(CommitError::Commit { rows: 1, .. })));
+    assert_eq!(parquet_files(&folder), 0);
+    std::fs::rename(&away, &log).unwrap();
+    assert_eq!(tables.flush(TableName::Spans, "c1").await.unwrap().rows, 1);
+    assert_eq!((parquet_files(&folder), count(&tables, TableName::Spans, "true").await), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_stay_while_it_is_open_whether_their_commit_was_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("tables/spans");
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    publish(&tables, 1, "checkout", &[5]);
+    // A commit of that version that no Delta library wrote: it may be ours, or not; nothing is deleted while that is open.
+    let unreadable = folder.join("_delta_log/00000000000000000001.json");
+    std::fs::write(&unreadable, "{").unwrap();
+    assert!(tables.flush(TableName::Spans, "c1").await.is_err());
+    assert_eq!(parquet_files(&folder), 1);
+    std::fs::remove_file(&unreadable).unwrap();
+    assert_eq!(tables.flush(TableName::Spans, "c1").await.unwrap().rows, 1);
+    assert_eq!(count(&tables, TableName::Spans, "true").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stopped_process_left_of_a_commit_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap());
+    let draft = dir.path().join("tables/spans/_delta_log/.haldane-1");
+    std::fs::write(&draft, "{").unwrap();
+    let reader = Tables::open(&config(dir.path(), Access::ReadOnly)).await.unwrap();
+    assert_eq!((count(&reader, TableName::Spans, "true").await, draft.exists()), (0, true));
+    drop(Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap());
+    assert!(!draft.exists());
 }

@@ -21,9 +21,9 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use serde::Deserialize;
 
 use super::delta::DeltaFailure;
-use super::file::{self, FileError};
+use super::file::{self, FileError, Written};
 use super::hot::size_of_batch;
-use super::{Access, Tables};
+use super::{Access, Tables, View};
 use crate::fault::{Classified, Fault};
 use crate::schema::TableName;
 use crate::time::UnixNanos;
@@ -72,13 +72,43 @@ impl Default for UpkeepConfig {
     }
 }
 
+/// A file is written and committed within this time; before, it looks like one that nobody needs.
+const GRACE_SECONDS_MIN: u64 = 60;
+
 impl UpkeepConfig {
+    /// What cannot work, one line each.
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.grace_seconds < GRACE_SECONDS_MIN {
+            mistakes.push(format!(
+                "grace_seconds = {}: it has to be at least {GRACE_SECONDS_MIN}, or files would be deleted before they are committed or read",
+                self.grace_seconds
+            ));
+        }
+        if self.small_files_min < 2 {
+            mistakes.push(format!("small_files_min = {}: it takes 2 files to join any", self.small_files_min));
+        }
+        if self.file_bytes < self.small_file_bytes {
+            mistakes.push(format!("file_bytes = {}: it has to be at least small_file_bytes = {}", self.file_bytes, self.small_file_bytes));
+        }
+        mistakes
+    }
+
     fn days(&self, table: TableName) -> u32 {
         match table {
             TableName::Spans | TableName::Logs | TableName::Metrics => self.raw_days,
             TableName::Red | TableName::Errors => self.rollup_days,
         }
     }
+}
+
+/// How much a round may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// All there is to do.
+    Whole,
+    /// No files are joined: that takes time and memory from the intake.
+    Light,
 }
 
 /// What one round did to one table.
@@ -96,7 +126,7 @@ pub struct Kept {
     pub checkpointed: bool,
 }
 
-/// Why upkeep of a table failed. The table is as it was.
+/// Why a step of upkeep failed: the first of them. The rows are as they were, and the other steps are done.
 #[derive(Debug, thiserror::Error)]
 #[error("upkeep of the table {} failed", table.as_str())]
 pub struct UpkeepError {
@@ -123,43 +153,82 @@ impl Tables {
     /// Does what one table needs now. One call at a time for a table.
     ///
     /// # Errors
-    /// When the table cannot be read or committed to; it is as it was, and the next call tries again.
-    pub async fn upkeep(&self, table: TableName, config: &UpkeepConfig, now: UnixNanos) -> Result<Kept, UpkeepError> {
+    /// When the table cannot be read or committed to; the next call tries again.
+    pub async fn upkeep(&self, table: TableName, config: &UpkeepConfig, effort: Effort, now: UnixNanos) -> Result<Kept, UpkeepError> {
         if self.access == Access::ReadOnly {
             return Ok(Kept::default());
         }
-        self.keep(table, config, now).await.map_err(|source| UpkeepError { table, source })
+        self.keep(table, config, effort, now).await.map_err(|source| UpkeepError { table, source })
     }
 
-    async fn keep(&self, table: TableName, config: &UpkeepConfig, now: UnixNanos) -> Result<Kept, DeltaFailure> {
+    async fn keep(&self, table: TableName, config: &UpkeepConfig, effort: Effort, now: UnixNanos) -> Result<Kept, DeltaFailure> {
         let mut memory = self.slot(table).upkeep.lock().await;
-        let live = live_files(&self.view(table).committed.latest().await?)?;
-        let mut kept = Kept { files: live.len(), ..Kept::default() };
-        let (expired, live): (Vec<LiveFile>, Vec<LiveFile>) = live.into_iter().partition(|file| is_expired(file, config.days(table), now));
-        if !expired.is_empty() {
+        let mut kept = Kept::default();
+        // What makes room comes first, and no step waits for another to succeed: on a full disk only some of them do.
+        let expired = self.expire(table, config, now, &mut kept).await;
+        let vacuumed = self.vacuum(table, config, now, &mut memory, &mut kept).await;
+        let joined = match effort {
+            Effort::Whole => self.join_small(table, config, &mut kept).await,
+            Effort::Light => Ok(()),
+        };
+        let checkpointed = self.checkpoint(table, config, &mut memory, &mut kept).await;
+        expired.and(vacuumed).and(joined).and(checkpointed)?;
+        Ok(kept)
+    }
+
+    async fn live_files(&self, table: TableName) -> Result<Vec<LiveFile>, DeltaFailure> {
+        Ok(live_files(&self.view(table).committed.latest().await?)?)
+    }
+
+    /// Takes days past their time out of the table.
+    async fn expire(&self, table: TableName, config: &UpkeepConfig, now: UnixNanos, kept: &mut Kept) -> Result<(), DeltaFailure> {
+        let live = self.live_files(table).await?;
+        kept.files = live.len();
+        let expired: Vec<LiveFile> = live.into_iter().filter(|file| is_expired(file, config.days(table), now)).collect();
+        let operation = DeltaOperation::Delete { predicate: None };
+        if !expired.is_empty() && self.replace(table, &expired, Vec::new(), operation).await? {
             kept.expired = expired.len();
-            let operation = DeltaOperation::Delete { predicate: None };
-            self.replace(table, &expired, Vec::new(), operation).await?;
         }
-        for group in small_groups(&live, config) {
-            kept.joined += self.join(table, group).await?;
-        }
-        let version = self.view(table).committed.version();
-        if memory.checkpoint == 0 {
-            memory.checkpoint = version - version % config.checkpoint_commits.max(1);
-        }
-        if version >= memory.checkpoint + config.checkpoint_commits.max(1) {
-            let latest = self.view(table).committed.latest().await?;
-            checkpoints::create_checkpoint(&latest, None).await?;
-            checkpoints::cleanup_metadata(&latest, None).await?;
-            (memory.checkpoint, kept.checkpointed) = (version, true);
-        }
+        Ok(())
+    }
+
+    /// Deletes files that have been out of the table for the grace period, and those that never got in.
+    async fn vacuum(
+        &self,
+        table: TableName,
+        config: &UpkeepConfig,
+        now: UnixNanos,
+        memory: &mut Memory,
+        kept: &mut Kept,
+    ) -> Result<(), DeltaFailure> {
         let grace = Duration::from_secs(config.grace_seconds);
         if memory.vacuumed.is_none_or(|last| now.since(last) >= grace) {
             kept.deleted = vacuum(self.view(table).committed.latest().await?, grace).await?;
             memory.vacuumed = Some(now);
         }
-        Ok(kept)
+        Ok(())
+    }
+
+    async fn join_small(&self, table: TableName, config: &UpkeepConfig, kept: &mut Kept) -> Result<(), DeltaFailure> {
+        for group in small_groups(&self.live_files(table).await?, config) {
+            kept.joined += self.join(table, group).await?;
+        }
+        Ok(())
+    }
+
+    /// Bounds how much of the log a start has to read.
+    async fn checkpoint(&self, table: TableName, config: &UpkeepConfig, memory: &mut Memory, kept: &mut Kept) -> Result<(), DeltaFailure> {
+        let (version, every) = (self.view(table).committed.version(), config.checkpoint_commits.max(1));
+        if memory.checkpoint == 0 {
+            memory.checkpoint = version - version % every;
+        }
+        if version >= memory.checkpoint + every {
+            let latest = self.view(table).committed.latest().await?;
+            checkpoints::create_checkpoint(&latest, None).await?;
+            checkpoints::cleanup_metadata(&latest, None).await?;
+            (memory.checkpoint, kept.checkpointed) = (version, true);
+        }
+        Ok(())
     }
 
     /// Rewrites small files as one. Answers how many; none when the table changed under it.
@@ -167,30 +236,31 @@ impl Tables {
         let Some(folder) = self.view(table).committed.folder().map(Path::to_owned) else { return Ok(0) };
         let paths: Vec<PathBuf> = small.iter().map(|file| folder.join(&file.path)).collect();
         let day = small.first().and_then(day_of).unwrap_or_default();
-        let rewritten = tokio::task::spawn_blocking({
-            let folder = folder.clone();
-            move || rewrite(table, &folder, day, &paths)
-        });
-        let Some(mut written) = rewritten.await?? else { return Ok(0) };
-        written.data_change = false;
-        let path = folder.join(&written.path);
+        let rewritten = tokio::task::spawn_blocking(move || rewrite(table, &folder, day, &paths));
+        let Some(written) = rewritten.await?? else { return Ok(0) };
+        // From here on only what is known not to be in the table may be deleted.
+        let (mut files, drafts) = written.keep();
+        files.iter_mut().for_each(|file| file.data_change = false);
         let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
-        match self.replace(table, &small, vec![written], operation).await {
-            Ok(true) => Ok(small.len()),
-            Ok(false) => {
-                let _ = std::fs::remove_file(path); // nobody knows of it
-                Ok(0)
-            }
-            Err(error) => Err(error), // it may be committed after all; if not, vacuum finds it
+        let replaced = self.replace(table, &small, files, operation).await;
+        let may_be_in = replaced.as_ref().map_or_else(DeltaFailure::may_be_made, |replaced| *replaced);
+        if !may_be_in {
+            drafts.iter().for_each(|path| drop(std::fs::remove_file(path)));
         }
+        Ok(if replaced? { small.len() } else { 0 })
     }
 
-    /// Commits that files take the place of others, unless one of those is gone.
+    /// Commits that files take the place of others, unless one of those is gone, or a flush has to find first what became of its commit.
     async fn replace(&self, table: TableName, old: &[LiveFile], new: Vec<Add>, operation: DeltaOperation) -> Result<bool, DeltaFailure> {
         let slot = self.slot(table);
         let _one_at_a_time = slot.flushing.lock().await;
-        let committed = slot.read().committed;
+        let View { committed, hot } = slot.read();
         let latest = committed.latest().await?;
+        // What stands behind our version may be the hot rows themselves, in a commit whose making was reported as failed. The flush that tries them again
+        // looks for it behind our version: nothing may go past it until then.
+        if !hot.is_empty() && latest.version().is_some_and(|version| version > committed.version()) {
+            return Ok(false);
+        }
         let there: HashSet<String> = live_files(&latest)?.into_iter().map(|file| file.path).collect();
         if old.iter().any(|file| !there.contains(&file.path)) {
             return Ok(false);
@@ -276,7 +346,7 @@ fn small_groups(live: &[LiveFile], config: &UpkeepConfig) -> Vec<Vec<LiveFile>> 
 }
 
 /// Writes the rows of some files as one, in sorted groups. `None` when one has columns that are not known here: then nobody may rewrite it.
-fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Result<Option<Add>, FileError> {
+fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Result<Option<Written>, FileError> {
     let schema = stored_schema(table);
     let mut output = file::Output::new(table, folder);
     let (mut waiting, mut rows, mut bytes) = (Vec::new(), 0, 0);
@@ -301,7 +371,7 @@ fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Resu
     if !waiting.is_empty() {
         output.write_group(day, &waiting)?;
     }
-    Ok(output.finish()?.pop())
+    Ok(Some(output.finish()?))
 }
 
 /// The columns of a table's files, text that repeats as it is kept in memory.

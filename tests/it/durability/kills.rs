@@ -46,6 +46,8 @@ struct Tally {
     replays: u32,
     /// Starts that found the log end in half a record.
     torn_tails: u32,
+    /// Rounds of upkeep that joined files of a table.
+    joined: usize,
     /// Parquet files that were written and never committed.
     orphans: usize,
 }
@@ -71,7 +73,7 @@ async fn what_was_acknowledged_is_there_once_after_kills_at_any_moment() {
     let start = |share: usize| tally.starts[(tally.starts.len() - 1) * share / 100];
     eprintln!(
         "{} kills ({} under load, {} while starting) in {:.0} s, seed {seed}: {} requests acknowledged, {} unanswered; \
-         0 lost, 0 doubled, 0 torn in {} looks; {} starts replayed, {} torn tails, {} files written but not committed; start to ready: median {:?}, 95 % {:?}, slowest {:?}",
+         0 lost, 0 doubled, 0 torn in {} looks; {} starts replayed, {} torn tails, {} tables had files joined, {} files written but not committed; start to ready: median {:?}, 95 % {:?}, slowest {:?}",
         tally.kills(),
         tally.under_load,
         tally.while_starting,
@@ -81,6 +83,7 @@ async fn what_was_acknowledged_is_there_once_after_kills_at_any_moment() {
         tally.looks,
         tally.replays,
         tally.torn_tails,
+        tally.joined,
         tally.orphans,
         start(50),
         start(95),
@@ -97,7 +100,13 @@ async fn one_folder(number: u32, kills: u32, tally: &mut Tally, chance: &mut Cha
         .set("HALDANE_COLLECTOR__RAW_FLUSH_AGE_MS", age_ms)
         .set("HALDANE_COLLECTOR__ROLLUP_FLUSH_AGE_MS", age_ms / 2)
         .set("HALDANE_COLLECTOR__BATCH_AGE_MS", 50)
-        .set("HALDANE_COLLECTOR__WAL__SEGMENT_BYTES_MAX", 200_000);
+        .set("HALDANE_COLLECTOR__WAL__SEGMENT_BYTES_MAX", 200_000)
+        // Files are joined and checkpoints written in the middle of it all; what the load sends is older than any retention.
+        .set("HALDANE_COLLECTOR__UPKEEP__RAW_DAYS", 0)
+        .set("HALDANE_COLLECTOR__UPKEEP__ROLLUP_DAYS", 0)
+        .set("HALDANE_COLLECTOR__UPKEEP__EVERY_SECONDS", 1)
+        .set("HALDANE_COLLECTOR__UPKEEP__SMALL_FILES_MIN", 2)
+        .set("HALDANE_COLLECTOR__UPKEEP__CHECKPOINT_COMMITS", 5);
     let (book, mut round, mut usual_start) = (Arc::new(Book::default()), 0_u32, Duration::from_millis(500));
     while tally.kills() < kills {
         if chance.below(3) == 0 {
@@ -115,7 +124,10 @@ async fn one_folder(number: u32, kills: u32, tally: &mut Tally, chance: &mut Cha
         let of = if round.is_multiple_of(WHOLE_LOOK_EACH) { None } else { Some(round - 1) };
         check(&Source::Running(&server), &book, of, tally).await;
         let load = Load::start(&server, &book, round);
-        tokio::time::sleep(chance.millis(5..900)).await;
+        // Every third is long enough for a round of upkeep or two.
+        let until = if chance.below(3) == 0 { 900..2_500 } else { 5..900 };
+        tokio::time::sleep(chance.millis(until)).await;
+        tally.joined += server.times_said(&["kept the table in shape"]);
         server.kill();
         load.end().await;
         tally.under_load += 1;

@@ -116,6 +116,11 @@ impl Server {
         self.said.lock().unwrap().iter().any(|line| words.iter().all(|word| line.contains(word)))
     }
 
+    /// How many of its lines so far contain all of these.
+    pub(super) fn times_said(&self, words: &[&str]) -> usize {
+        self.said.lock().unwrap().iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    }
+
     pub(super) async fn wait_until_said(&self, words: &[&str]) {
         let start = Instant::now();
         while !self.has_said(words) {

@@ -99,7 +99,7 @@ impl Batcher {
 
     /// Requests that wait here hold their share of the bytes in flight, and so senders come to wait too.
     fn wait_for_room(&mut self) {
-        if self.opened.is_some() || self.tables.hot_bytes() < self.limits.hot_bytes {
+        if self.opened.is_some() {
             return;
         }
         while self.tables.hot_bytes() >= self.limits.hot_bytes && !self.hurry.load(Ordering::Acquire) {

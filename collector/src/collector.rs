@@ -295,6 +295,7 @@ fn open_log(
 ) -> std::io::Result<Log<Carried>> {
     let limits = LogLimits {
         dir: config.wal.dir.clone(),
+        block_bytes: segment::BLOCK_BYTES,
         segment_bytes_max: config.wal.segment_bytes_max,
         backlog_bytes_max: config.wal.backlog_bytes_max,
     };

@@ -13,8 +13,9 @@ use crate::stats::{CollectorStats, Counters};
 use crate::wal::writer::Append;
 use crate::wal::{AppendError, Log};
 
-/// Bodies from here on are decoded on a thread of their own, so that other requests are not held up.
-const LARGE_BODY_BYTES: usize = 256 << 10;
+/// Bodies from here on are decoded on a thread of their own, so that other requests are not held up: a MiB takes about a millisecond, and moving it
+/// to another thread takes it out of that core's cache.
+const LARGE_BODY_BYTES: usize = 1 << 20;
 
 /// What goes through the log beside the bytes.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::fmt;
 use haldane_store::UnixNanos;
 
 use super::Rejected;
-use super::envelope::{Resource, Scope, ScopeGroup, resources};
+use super::envelope::{Resource, Scope, ScopeFrame, ScopeGroup, resources};
 use super::log::LogRecord;
 use super::metric::{Metric, Point, PointLists};
 use super::span::{Span, SpanLists, each_span};
@@ -74,38 +74,36 @@ pub(super) fn check(signal: Signal, body: &[u8]) -> Result<Tally, Irregular> {
         Resource::parse(group.resource)?.check()?;
         check_text(group.schema_url)?;
         group.scopes(|scope| {
-            Scope::parse(scope.scope)?.check()?;
-            check_text(scope.schema_url)?;
-            let shared = group.resource.len() + group.schema_url.len() + scope.scope.len() + scope.schema_url.len();
             let before = tally.kept;
-            match signal {
-                Signal::Traces => check_spans(scope, &mut span_lists, &mut tally)?,
-                Signal::Logs => scope.records.each(|message| {
+            let frame = match signal {
+                Signal::Traces => check_spans(scope, &mut span_lists, &mut tally),
+                Signal::Logs => scope.records(|message| {
                     let record = LogRecord::parse(message, &mut attributes)?;
                     record.check(&attributes)?;
                     tally.count(log_fault(&record));
-                    Ok::<_, Irregular>(())
-                })?,
-                Signal::Metrics => scope.records.each(|message| check_metric(message, shared, &mut point_lists, &mut tally))?,
-            }
-            if signal != Signal::Metrics {
-                tally.repeat(shared, tally.kept - before);
-            }
+                    Ok(())
+                }),
+                Signal::Metrics => scope.records(|message| check_metric(message, &mut point_lists, &mut tally)),
+            }?;
+            Scope::parse(frame.scope)?.check()?;
+            check_text(frame.schema_url)?;
+            let shared = group.resource.len() + group.schema_url.len() + frame.scope.len() + frame.schema_url.len();
+            tally.repeat(shared, tally.kept - before);
             Ok(())
         })
     })?;
     Ok(tally)
 }
 
-fn check_spans<'a>(scope: ScopeGroup<'a>, lists: &mut SpanLists<'a>, tally: &mut Tally) -> Result<(), Irregular> {
-    each_span(scope.records, lists, |span, lists| {
+fn check_spans<'a>(scope: ScopeGroup<'a>, lists: &mut SpanLists<'a>, tally: &mut Tally) -> Result<ScopeFrame<'a>, Irregular> {
+    each_span(scope, lists, |span, lists| {
         let latest = span.check(lists)?;
         tally.count(span_fault(span).or_else(|| time_fault(latest)));
         Ok(())
     })
 }
 
-fn check_metric<'a>(message: &'a [u8], shared: usize, lists: &mut PointLists<'a>, tally: &mut Tally) -> Result<(), Irregular> {
+fn check_metric<'a>(message: &'a [u8], lists: &mut PointLists<'a>, tally: &mut Tally) -> Result<(), Irregular> {
     let metric = Metric::parse(message)?;
     metric.check()?;
     let Some(series) = metric.series else { return Ok(()) };
@@ -115,7 +113,7 @@ fn check_metric<'a>(message: &'a [u8], shared: usize, lists: &mut PointLists<'a>
         tally.count(time_fault(latest).or_else(|| point_fault(point)));
         Ok::<_, Irregular>(())
     })?;
-    tally.repeat(shared + metric.shared_bytes(), tally.kept - before);
+    tally.repeat(metric.shared_bytes(), tally.kept - before);
     Ok(())
 }
 
@@ -123,12 +121,9 @@ fn span_fault(span: &Span<'_>) -> Option<RecordFault> {
     id_fault("trace_id", span.trace_id, TRACE_ID_BYTES).or_else(|| id_fault("span_id", span.span_id, SPAN_ID_BYTES))
 }
 
-/// Whether a span becomes a row; its events were looked at when it was checked.
+/// Whether a span that was checked becomes a row.
 pub(crate) fn keeps_span(span: &Span<'_>, lists: &SpanLists<'_>) -> bool {
-    if span_fault(span).is_some() || time_fault(span.start_time_unix_nano.max(span.end_time_unix_nano)).is_some() {
-        return false;
-    }
-    lists.events.is_empty() || span.check(lists).is_ok_and(|latest| time_fault(latest).is_none())
+    span_fault(span).is_none() && span.latest(lists).is_ok_and(|latest| time_fault(latest).is_none())
 }
 
 /// A log record may have no ids, but not ids of another length.
@@ -143,9 +138,9 @@ fn point_fault(point: &Point<'_>) -> Option<RecordFault> {
     point.count_too_large().map(|count| RecordFault::Count { count })
 }
 
-/// Whether a point becomes a row.
+/// Whether a point that was checked becomes a row.
 pub(crate) fn keeps_point(point: &Point<'_>, lists: &PointLists<'_>) -> bool {
-    point.check(lists).is_ok_and(|latest| time_fault(latest).is_none()) && point_fault(point).is_none()
+    point.latest(lists).is_ok_and(|latest| time_fault(latest).is_none()) && point_fault(point).is_none()
 }
 
 fn id_fault(what: &'static str, id: &[u8], bytes: usize) -> Option<RecordFault> {

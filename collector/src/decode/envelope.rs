@@ -15,47 +15,21 @@ pub(crate) struct ResourceGroup<'a> {
     /// The resource's own bytes; empty when it has none.
     pub(crate) resource: &'a [u8],
     pub(crate) schema_url: &'a [u8],
-    scopes: Repeated<'a>,
+    message: &'a [u8],
 }
 
 /// A scope with its records.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ScopeGroup<'a> {
+    message: &'a [u8],
+}
+
+/// What stands around the records of a scope.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScopeFrame<'a> {
     /// The scope's own bytes; empty when it has none.
     pub(crate) scope: &'a [u8],
     pub(crate) schema_url: &'a [u8],
-    /// Spans, log records or metrics.
-    pub(crate) records: Repeated<'a>,
-}
-
-/// The messages in one field of a message, in order. Cheap to walk again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Repeated<'a> {
-    message: &'a [u8],
-    tag: u64,
-    known: u64,
-}
-
-impl<'a> Repeated<'a> {
-    pub(crate) fn new(message: &'a [u8], tag: u64, known: u64) -> Self {
-        Self { message, tag, known }
-    }
-
-    /// Calls for each; stops at the first error.
-    #[inline]
-    pub(crate) fn each<E: From<Irregular>>(self, mut visit: impl FnMut(&'a [u8]) -> Result<(), E>) -> Result<(), E> {
-        let mut fields = Fields::of(self.message);
-        while let Some(tag) = fields.tag()? {
-            if tag == self.tag {
-                visit(fields.bytes()?)?;
-            } else if tag == FIRST || tag == SECOND || tag == SCHEMA_URL {
-                fields.bytes()?;
-            } else {
-                fields.skip_unknown(tag, self.known)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The resources of a request.
@@ -74,14 +48,15 @@ pub(crate) fn resources<'a, E: From<Irregular>>(
     Ok(())
 }
 
-/// Own message, schema URL: the fields around the repeated one, wherever they stand.
-fn parse_group(message: &[u8]) -> Result<(&[u8], &[u8]), Irregular> {
+/// Calls for each message in field 2, in order, and answers what stands around them: the own message and the schema URL, wherever those are.
+#[inline]
+fn each_of<'a, E: From<Irregular>>(message: &'a [u8], mut visit: impl FnMut(&'a [u8]) -> Result<(), E>) -> Result<(&'a [u8], &'a [u8]), E> {
     let (mut own, mut schema_url) = (None, None);
     let mut fields = Fields::of(message);
     while let Some(tag) = fields.tag()? {
         match tag {
             FIRST => once(&mut own, fields.bytes()?)?,
-            SECOND => drop(fields.bytes()?),
+            SECOND => visit(fields.bytes()?)?,
             SCHEMA_URL => once(&mut schema_url, fields.bytes()?)?,
             _ => fields.skip_unknown(tag, 3)?,
         }
@@ -91,15 +66,21 @@ fn parse_group(message: &[u8]) -> Result<(&[u8], &[u8]), Irregular> {
 
 impl<'a> ResourceGroup<'a> {
     fn parse(message: &'a [u8]) -> Result<Self, Irregular> {
-        let (resource, schema_url) = parse_group(message)?;
-        Ok(Self { resource, schema_url, scopes: Repeated::new(message, SECOND, 3) })
+        let (resource, schema_url) = each_of(message, |_| Ok::<_, Irregular>(()))?;
+        Ok(Self { resource, schema_url, message })
     }
 
     pub(crate) fn scopes<E: From<Irregular>>(self, mut visit: impl FnMut(ScopeGroup<'a>) -> Result<(), E>) -> Result<(), E> {
-        self.scopes.each(|message| {
-            let (scope, schema_url) = parse_group(message)?;
-            visit(ScopeGroup { scope, schema_url, records: Repeated::new(message, SECOND, 3) })
-        })
+        each_of(self.message, |message| visit(ScopeGroup { message })).map(|_| ())
+    }
+}
+
+impl<'a> ScopeGroup<'a> {
+    /// Calls for each span, log record or metric, in order. It is one pass: what stands around them is known at its end.
+    #[inline]
+    pub(crate) fn records<E: From<Irregular>>(self, visit: impl FnMut(&'a [u8]) -> Result<(), E>) -> Result<ScopeFrame<'a>, E> {
+        let (scope, schema_url) = each_of(self.message, visit)?;
+        Ok(ScopeFrame { scope, schema_url })
     }
 }
 

@@ -375,6 +375,12 @@ impl<'a> Point<'a> {
         Ok(latest)
     }
 
+    /// The latest time in it, of one that was checked.
+    pub(crate) fn latest(&self, lists: &PointLists<'_>) -> Result<u64, Irregular> {
+        let own = self.time_unix_nano.max(self.start_time_unix_nano);
+        lists.exemplars.iter().try_fold(own, |latest, exemplar| Ok(latest.max(Exemplar::parse(exemplar)?.time_unix_nano)))
+    }
+
     /// A count that no table can hold.
     pub(crate) fn count_too_large(&self) -> Option<u64> {
         let buckets = |side: Option<Buckets<'a>>| side.into_iter().flat_map(|buckets| buckets.counts.numbers());

@@ -1,6 +1,6 @@
 //! A span and what hangs on it, seen in place.
 
-use super::envelope::Repeated;
+use super::envelope::{ScopeFrame, ScopeGroup};
 use super::value::{Attribute, check_all, check_text};
 use super::wire::{Fields, Irregular, fixed32, fixed64, length, once, once_text, varint};
 
@@ -96,6 +96,12 @@ impl<'a> Span<'a> {
         }
         lists.links.iter().try_for_each(|link| Link::parse(link)?.check())?;
         Ok(latest)
+    }
+
+    /// The latest time in it, of one that was checked.
+    pub(crate) fn latest(&self, lists: &SpanLists<'_>) -> Result<u64, Irregular> {
+        let own = self.start_time_unix_nano.max(self.end_time_unix_nano);
+        lists.events.iter().try_fold(own, |latest, event| Ok(latest.max(Event::parse(event)?.time_unix_nano)))
     }
 
     /// How long it took; zero when it ends before it starts, as clocks that are set back make it.
@@ -198,11 +204,11 @@ impl<'a> Link<'a> {
 
 /// The spans of a scope, one after the other.
 pub(crate) fn each_span<'a, E: From<Irregular>>(
-    records: Repeated<'a>,
+    scope: ScopeGroup<'a>,
     lists: &mut SpanLists<'a>,
     mut visit: impl FnMut(&Span<'a>, &SpanLists<'a>) -> Result<(), E>,
-) -> Result<(), E> {
-    records.each(|message| {
+) -> Result<ScopeFrame<'a>, E> {
+    scope.records(|message| {
         let span = Span::parse(message, lists)?;
         visit(&span, lists)
     })

@@ -127,11 +127,10 @@ impl Rows {
         cohort: u32,
         (received, wanted): (UnixNanos, Wanted),
     ) -> Result<(), Irregular> {
-        let origin = ScopeOrigin::parse(scope)?;
         let Self { spans, rollup, count, .. } = self;
         let rows = spans.pick(wanted.has(TableName::Spans));
         let rolled_up = wanted.has(TableName::Red) || wanted.has(TableName::Errors);
-        each_span(scope.records, lists, |span, lists| {
+        let frame = each_span(scope, lists, |span, lists| {
             if keeps_span(span, lists) {
                 rows.append(span, lists, received)?;
                 if rolled_up {
@@ -142,16 +141,15 @@ impl Rows {
             Ok::<_, Irregular>(())
         })?;
         let end = rows.rows;
-        rows.origin.set_until(end, &self.resource.origin, &origin);
+        rows.origin.set_until(end, &self.resource.origin, &ScopeOrigin::parse(frame)?);
         Ok(())
     }
 
     fn append_logs(&mut self, scope: ScopeGroup<'_>, cohort: u32, (received, wanted): (UnixNanos, Wanted)) -> Result<(), Irregular> {
-        let origin = ScopeOrigin::parse(scope)?;
         let Self { logs, rollup, count, .. } = self;
         let rows = logs.pick(wanted.has(TableName::Logs));
         let mut attributes = Vec::new();
-        scope.records.each(|message| {
+        let frame = scope.records(|message| {
             let record = LogRecord::parse(message, &mut attributes)?;
             if log_fault(&record).is_none() {
                 rows.append(&record, &attributes, received);
@@ -163,14 +161,13 @@ impl Rows {
             Ok::<_, Irregular>(())
         })?;
         let end = rows.rows;
-        rows.origin.set_until(end, &self.resource.origin, &origin);
+        rows.origin.set_until(end, &self.resource.origin, &ScopeOrigin::parse(frame)?);
         Ok(())
     }
 
     fn append_metrics(&mut self, scope: ScopeGroup<'_>, received: UnixNanos) -> Result<(), Irregular> {
-        let origin = ScopeOrigin::parse(scope)?;
         let mut lists = PointLists::default();
-        scope.records.each(|message| {
+        let frame = scope.records(|message| {
             let metric = Metric::parse(message)?;
             let Some(series) = metric.series else { return Ok(()) };
             let metric = MetricOrigin::new(&metric, series);
@@ -183,7 +180,7 @@ impl Rows {
             })
         })?;
         let end = self.metrics.rows;
-        self.metrics.origin.set_until(end, &self.resource.origin, &origin);
+        self.metrics.origin.set_until(end, &self.resource.origin, &ScopeOrigin::parse(frame)?);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use haldane_store::schema::RESOURCE_COLUMNS;
 use super::attributes::{PromotedColumns, ResourceAttributes};
 use super::columns::{Columns, DictionaryColumn, IntegerColumn, MapColumn, Seal};
 use crate::decode::Irregular;
-use crate::decode::envelope::{Resource, ResourceGroup, Scope, ScopeGroup};
+use crate::decode::envelope::{Resource, ResourceGroup, Scope, ScopeFrame};
 use crate::decode::value::{Attribute, as_text, last_of_each_key};
 
 /// A resource, ready for its rows.
@@ -39,14 +39,14 @@ pub(crate) struct ScopeOrigin<'a> {
 }
 
 impl<'a> ScopeOrigin<'a> {
-    pub(crate) fn parse(group: ScopeGroup<'a>) -> Result<Self, Irregular> {
-        let scope = Scope::parse(group.scope)?;
+    pub(crate) fn parse(frame: ScopeFrame<'a>) -> Result<Self, Irregular> {
+        let scope = Scope::parse(frame.scope)?;
         Ok(Self {
             name: scope.name,
             version: scope.version,
             attributes: last_of_each_key(&scope.attributes).collect(),
             dropped_attributes_count: scope.dropped_attributes_count,
-            schema_url: group.schema_url,
+            schema_url: frame.schema_url,
         })
     }
 }

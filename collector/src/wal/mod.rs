@@ -10,11 +10,13 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 0..8 | `HALDWAL` and a zero byte |
-//! | 8..12 | version of the format, 1 |
+//! | 8..12 | version of the format, 2 |
 //! | 12..20 | first sequence |
-//! | 20..24 | CRC-32C of bytes 0..20 |
+//! | 20..24 | block size |
+//! | 24..28 | CRC-32C of bytes 0..24 |
 //!
-//! and goes on with records, see [`record`]. All numbers are little-endian.
+//! and goes on with records, see [`record`]. The header, and each group of records that one `fdatasync` makes durable, begins a block; zeros fill its
+//! last one. All numbers are little-endian.
 
 pub(crate) mod reader;
 pub(crate) mod record;

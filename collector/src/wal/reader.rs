@@ -38,13 +38,20 @@ pub(crate) struct Contents {
 /// Reads a segment whose first sequence, by its name, is `first`. Bodies share the memory of `bytes`.
 pub(crate) fn read(bytes: &Bytes, first: u64) -> Contents {
     let mut contents = Contents { records: Vec::new(), good_bytes: 0, broken: None };
-    if let Err(cause) = segment::check_header(bytes, first) {
-        contents.broken = Some(Break { at: 0, cause: cause.into(), durable_after: any_later_group(bytes, 0, first) });
-        return contents;
-    }
+    let block_bytes = match segment::check_header(bytes, first) {
+        Ok(block_bytes) => block_bytes,
+        Err(cause) => {
+            contents.broken = Some(Break { at: 0, cause: cause.into(), durable_after: any_later_group(bytes, 0, first) });
+            return contents;
+        }
+    };
     let (mut at, mut expected) = (segment::HEADER_BYTES, first);
     contents.good_bytes = at;
-    while at < bytes.len() {
+    loop {
+        at = behind_filling(bytes, at, block_bytes, expected);
+        if at >= bytes.len() {
+            break;
+        }
         match read_one(bytes, at, expected) {
             Ok((record, end)) => {
                 contents.records.push(record);
@@ -58,6 +65,16 @@ pub(crate) fn read(bytes: &Bytes, first: u64) -> Contents {
         }
     }
     contents
+}
+
+/// Where the next record begins: here, or in the next block. What fills a block is zero, but nothing is lost where it is not.
+fn behind_filling(bytes: &Bytes, at: usize, block_bytes: usize, expected: u64) -> usize {
+    let next = at.next_multiple_of(block_bytes).min(bytes.len());
+    let filled = |filling: &[u8]| {
+        filling.iter().all(|byte| *byte == 0) || read_one(bytes, next, expected).is_ok_and(|(record, _)| record.group == expected)
+    };
+    // No record begins with zeros, which would be its length.
+    if bytes.get(at..next).is_some_and(filled) { next } else { at }
 }
 
 fn read_one(bytes: &Bytes, at: usize, expected: u64) -> Result<(Record, usize), RecordError> {

@@ -1,4 +1,4 @@
-//! One record of the log.
+//! One record of the log. Records of one group follow each other without a gap.
 //!
 //! | bytes | what |
 //! | --- | --- |

@@ -1,14 +1,18 @@
 //! Segment files: their names, their headers, and the folder they are in.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::writer::BlockFile;
+
 const MAGIC: &[u8; 8] = b"HALDWAL\0";
-const VERSION: u32 = 1;
-/// Bytes before the first record.
-pub(crate) const HEADER_BYTES: usize = 24;
+const VERSION: u32 = 2;
+/// What the header has before its block is filled.
+pub(crate) const HEADER_BYTES: usize = 28;
+/// What disks write at once, or a multiple of it.
+pub(crate) const BLOCK_BYTES: usize = 4_096;
 const EXTENSION: &str = "wal";
 /// What is appended to the name of a segment that was moved aside.
 const DAMAGED: &str = "damaged";
@@ -39,34 +43,42 @@ pub(crate) enum HeaderError {
     },
 }
 
-/// Checks a segment's header against the sequence in its name.
-pub(super) fn check_header(bytes: &[u8], first: u64) -> Result<(), HeaderError> {
+/// Checks a segment's header against the sequence in its name; answers the block size.
+pub(super) fn check_header(bytes: &[u8], first: u64) -> Result<usize, HeaderError> {
     let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(HeaderError::Damaged)?;
-    if *header == header_of(first, VERSION) {
-        return Ok(());
+    let number = |at: usize| header[at..at + 4].iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    let (version, block_bytes) = (number(8), number(20));
+    // Version 1 had its checksum in the place of the block size.
+    let whole = *header == header_of(first, version, block_bytes) || version == 1 && crc32c::crc32c(&header[0..20]) == block_bytes;
+    if !whole || !block_bytes.is_power_of_two() && version == VERSION {
+        return Err(HeaderError::Damaged);
     }
-    let version = header[8..12].iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
-    if *header == header_of(first, version) { Err(HeaderError::Version { version }) } else { Err(HeaderError::Damaged) }
+    if version != VERSION {
+        return Err(HeaderError::Version { version });
+    }
+    usize::try_from(block_bytes).map_err(|_| HeaderError::Damaged)
 }
 
-fn header_of(first: u64, version: u32) -> [u8; HEADER_BYTES] {
+fn header_of(first: u64, version: u32, block_bytes: u32) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[0..8].copy_from_slice(MAGIC);
     header[8..12].copy_from_slice(&version.to_le_bytes());
     header[12..20].copy_from_slice(&first.to_le_bytes());
-    let sum = crc32c::crc32c(&header[0..20]);
-    header[20..24].copy_from_slice(&sum.to_le_bytes());
+    header[20..24].copy_from_slice(&block_bytes.to_le_bytes());
+    let sum = crc32c::crc32c(&header[0..24]);
+    header[24..28].copy_from_slice(&sum.to_le_bytes());
     header
 }
 
 /// Begins a segment whose first record will have sequence `first`. An empty one of that name is begun anew.
-pub(super) fn create(dir: &Path, first: u64) -> io::Result<(File, Segment)> {
+pub(super) fn create(dir: &Path, first: u64, block_bytes: usize) -> io::Result<(BlockFile, Segment)> {
     let path = dir.join(format!("{first:020}.{EXTENSION}"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
-    file.write_all(&header_of(first, VERSION))?;
-    file.sync_all()?;
+    let block = u32::try_from(block_bytes).map_err(io::Error::other)?;
+    let file = BlockFile::create(&path, block_bytes, &header_of(first, VERSION, block))?;
+    file.file().sync_all()?;
     sync_folder(dir)?;
-    Ok((file, Segment { path, first, last: None, bytes: HEADER_BYTES as u64 }))
+    let bytes = HEADER_BYTES.next_multiple_of(block_bytes) as u64;
+    Ok((file, Segment { path, first, last: None, bytes }))
 }
 
 /// Which file it is, whatever its name.
@@ -94,7 +106,7 @@ impl Place {
 
 /// Puts an empty segment in the place of one whose header is lost.
 pub(super) fn begin_again(path: &Path, first: u64) -> io::Result<()> {
-    create(path.parent().unwrap_or(path), first).map(|_| ())
+    create(path.parent().unwrap_or(path), first, BLOCK_BYTES).map(|_| ())
 }
 
 /// The segments of a folder by first sequence; none when there is no folder.

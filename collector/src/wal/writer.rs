@@ -14,8 +14,11 @@ use super::recovery::Recovered;
 use super::segment::{self, Segment};
 use crate::request::Request;
 
+mod blocks;
 mod disk;
 mod group;
+
+pub(super) use blocks::BlockFile;
 
 use disk::SegmentWriter;
 pub(crate) use disk::Syncer;
@@ -25,6 +28,8 @@ pub(crate) use disk::Syncer;
 pub(crate) struct LogLimits {
     /// Where segments live.
     pub(crate) dir: PathBuf,
+    /// Each group fills whole blocks of this many bytes, a power of two.
+    pub(crate) block_bytes: usize,
     /// A segment is ended at this many bytes.
     pub(crate) segment_bytes_max: u64,
     /// All segments together; then senders are asked to wait.

@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Date32Type, Int32Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Date32Type, Field, FieldRef, Int32Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use deltalake_core::kernel::Add;
@@ -58,7 +58,7 @@ pub enum FileError {
 /// Writes all rows below the table's folder. Blocks.
 pub(super) fn write(table: TableName, folder: &Path, batches: &[RecordBatch]) -> Result<Written, FileError> {
     let mut output = Output::new(table, folder);
-    for group in groups(batches) {
+    for group in groups(&with_values(table, batches)?) {
         for (day, rows) in by_day(order::joined(group)?)? {
             output.write_group(day, &[rows])?;
         }
@@ -133,6 +133,21 @@ impl<'f> Output<'f> {
         }
         Ok(written)
     }
+}
+
+/// The batches without the columns in which no row of any has a value. A column that a file lacks reads as null, and most of those that a table has
+/// are of no use to any one service: writing their nulls takes as long as writing a few columns of text.
+fn with_values(table: TableName, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, ArrowError> {
+    let Some(first) = batches.first() else { return Ok(Vec::new()) };
+    let is_used = |at: usize| batches.iter().any(|rows| rows.column(at).null_count() < rows.num_rows());
+    let used = |(at, field): (usize, &FieldRef)| (!field.is_nullable() || is_sorted_by(table, field) || is_used(at)).then_some(at);
+    let used: Vec<usize> = first.schema().fields().iter().enumerate().filter_map(used).collect();
+    batches.iter().map(|rows| rows.project(&used)).collect()
+}
+
+/// Whether rows cannot be brought into order without a column.
+pub(super) fn is_sorted_by(table: TableName, field: &Field) -> bool {
+    table.sort_columns().contains(&field.name().as_str())
 }
 
 /// Neighbouring batches that make a row group together.

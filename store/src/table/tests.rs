@@ -314,3 +314,47 @@ async fn what_a_stopped_process_left_of_a_commit_is_removed() {
     drop(Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap());
     assert!(!draft.exists());
 }
+
+/// As [`batch`], with a value in one more column of text.
+fn batch_with(table: TableName, column: &str, value: &str, times: &[i64]) -> RecordBatch {
+    let plain = batch(table, "checkout", times);
+    let at = plain.schema().index_of(column).unwrap();
+    let mut columns = plain.columns().to_vec();
+    columns[at] = Arc::new(StringArray::from(vec![value; times.len()]));
+    RecordBatch::try_new(plain.schema(), columns).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_without_values_takes_no_room_in_a_file_and_reads_as_null() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    let now = crate::time::UnixNanos::from_seconds(1_795_000_000);
+    let micros = now.as_micros();
+    let rows = [
+        batch(TableName::Spans, "checkout", &[micros]),
+        batch_with(TableName::Spans, "http_route", "/cart", &[micros + 1]),
+        batch_with(TableName::Spans, "db_system_name", "redis", &[micros + 2]),
+    ];
+    for (through, rows) in (1..).zip(rows) {
+        tables.publish(HotRows { through, batches: vec![(TableName::Spans, rows)] });
+        tables.flush(TableName::Spans, "c").await.unwrap();
+    }
+    let read = async || {
+        let filters = ["http_route = '/cart'", "http_route IS NULL", "db_system_name = 'redis' AND http_route IS NULL", "true"];
+        let mut counts = Vec::new();
+        for filter in filters {
+            counts.push(count(&tables, TableName::Spans, filter).await);
+        }
+        counts
+    };
+    assert_eq!(read().await, [1, 2, 1, 3]);
+    assert_eq!(tables.upkeep(TableName::Spans, &eager(), Effort::Whole, now).await.unwrap().joined, 3);
+    assert_eq!(read().await, [1, 2, 1, 3]);
+    let day =
+        std::fs::read_dir(dir.path().join("tables/spans")).unwrap().flatten().find(|entry| entry.file_name() != "_delta_log").unwrap();
+    for file in std::fs::read_dir(day.path()).unwrap().flatten() {
+        let file = std::fs::File::open(file.path()).unwrap();
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        assert!(reader.schema().fields().len() < 30, "{} columns", reader.schema().fields().len());
+    }
+}

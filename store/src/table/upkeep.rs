@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use deltalake_core::kernel::{Action, Add};
 use deltalake_core::operations::vacuum::VacuumMode;
@@ -29,11 +30,11 @@ use crate::schema::TableName;
 use crate::time::UnixNanos;
 
 /// Rows that are sorted and written together when files are joined: it bounds the memory of it.
-const GROUP_ROWS: usize = 65_536;
+const GROUP_ROWS: usize = 32_768;
 /// Fewer, when they take this much memory.
-const GROUP_BYTES: usize = 32 << 20;
+const GROUP_BYTES: usize = 16 << 20;
 /// Rows that are read at once.
-const READ_ROWS: usize = 4_096;
+const READ_ROWS: usize = 8_192;
 
 /// When files are joined and removed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -345,17 +346,14 @@ fn small_groups(live: &[LiveFile], config: &UpkeepConfig) -> Vec<Vec<LiveFile>> 
     groups
 }
 
-/// Writes the rows of some files as one, in sorted groups. `None` when one has columns that are not known here: then nobody may rewrite it.
+/// Writes the rows of some files as one, in sorted groups, with the columns that any of them has. `None` when one has columns that are not known here: then nobody may rewrite it.
 fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Result<Option<Written>, FileError> {
-    let schema = stored_schema(table);
+    let Some(schema) = common_schema(table, paths)? else { return Ok(None) };
     let mut output = file::Output::new(table, folder);
     let (mut waiting, mut rows, mut bytes) = (Vec::new(), 0, 0);
     for path in paths {
-        let disk = |source| FileError::Disk { path: path.clone(), source };
-        let input = File::open(path).map_err(disk)?;
-        let Some(options) = reading_options(&input, &schema)? else {
-            return Ok(None);
-        };
+        let input = open(path)?;
+        let options = reading_options(&input, &schema)?;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(input, options).with_batch_size(READ_ROWS).build()?;
         for batch in reader {
             let batch = with_all_columns(&schema, &batch?)?;
@@ -374,11 +372,25 @@ fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Resu
     Ok(Some(output.finish()?))
 }
 
-/// The columns of a table's files, text that repeats as it is kept in memory.
-fn stored_schema(table: TableName) -> SchemaRef {
-    let fields =
-        table.schema().fields().iter().filter(|field| field.name() != file::DATE).map(|field| in_memory(field)).collect::<Vec<_>>();
-    Arc::new(Schema::new(fields))
+/// The columns that any of the files has, text that repeats as it is kept in memory; `None` when one has columns that are not known here.
+fn common_schema(table: TableName, paths: &[PathBuf]) -> Result<Option<SchemaRef>, FileError> {
+    let mut there = HashSet::new();
+    for path in paths {
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let schema = ArrowReaderMetadata::load(&open(path)?, options)?.schema().clone();
+        there.extend(schema.fields().iter().map(|field| field.name().clone()));
+    }
+    let mut fields = Vec::new();
+    for field in table.schema().fields().iter().filter(|field| field.name() != file::DATE) {
+        if there.remove(field.name()) || !field.is_nullable() || file::is_sorted_by(table, field) {
+            fields.push(in_memory(field));
+        }
+    }
+    Ok(there.is_empty().then(|| Arc::new(Schema::new(fields))))
+}
+
+fn open(path: &Path) -> Result<File, FileError> {
+    File::open(path).map_err(|source| FileError::Disk { path: path.to_owned(), source })
 }
 
 fn in_memory(field: &Field) -> Field {
@@ -390,19 +402,19 @@ fn in_memory(field: &Field) -> Field {
     }
 }
 
-/// How to read a file so that its columns have the types of ours.
-fn reading_options(input: &File, schema: &SchemaRef) -> Result<Option<ArrowReaderMetadata>, FileError> {
+/// How to read a file so that its columns have the types of ours, which has them all.
+fn reading_options(input: &File, schema: &SchemaRef) -> Result<ArrowReaderMetadata, FileError> {
     let plain = ArrowReaderMetadata::load(input, ArrowReaderOptions::new().with_skip_arrow_metadata(true))?;
-    let mut fields = Vec::new();
-    for field in plain.schema().fields() {
-        let Ok(ours) = schema.field_with_name(field.name()) else { return Ok(None) };
-        fields.push(Field::new(field.name(), ours.data_type().clone(), field.is_nullable()));
-    }
+    let in_our_type = |field: &Arc<Field>| {
+        let ours = schema.field_with_name(field.name())?;
+        Ok(Field::new(field.name(), ours.data_type().clone(), field.is_nullable()))
+    };
+    let fields = plain.schema().fields().iter().map(in_our_type).collect::<Result<Vec<_>, ArrowError>>()?;
     let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
-    Ok(Some(ArrowReaderMetadata::try_new(plain.metadata().clone(), options)?))
+    Ok(ArrowReaderMetadata::try_new(plain.metadata().clone(), options)?)
 }
 
-/// A batch of an older file with the columns that came later.
+/// A batch of a file with the columns that it lacks.
 fn with_all_columns(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, FileError> {
     let column = |field: &Arc<Field>| -> ArrayRef {
         batch.column_by_name(field.name()).cloned().unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))

@@ -1,7 +1,7 @@
 //! The segments as the log's thread writes them.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use haldane_store::UnixNanos;
 
 use super::LogLimits;
+use super::blocks::BlockFile;
 use crate::request::Request;
 use crate::wal::record::{self, HEADER_BYTES};
 use crate::wal::recovery::Recovered;
@@ -52,7 +53,7 @@ pub(super) struct SegmentWriter {
     /// Oldest first, without the active one.
     ended: Vec<Segment>,
     active: Segment,
-    file: File,
+    file: BlockFile,
     place: Place,
     next: u64,
     broken: Option<Broken>,
@@ -67,8 +68,8 @@ struct Broken {
 
 impl SegmentWriter {
     pub(super) fn begin(limits: LogLimits, recovered: Recovered, syncer: Syncer, backlog: Arc<AtomicU64>) -> io::Result<Self> {
-        let (file, active) = segment::create(&limits.dir, recovered.next)?;
-        let place = Place::of(&file)?;
+        let (file, active) = segment::create(&limits.dir, recovered.next, limits.block_bytes)?;
+        let place = Place::of(file.file())?;
         let ended = recovered.segments.into_iter().filter(|segment| segment.path != active.path).collect();
         let writer = Self { limits, syncer, ended, next: active.first, active, file, place, broken: None, backlog };
         writer.count();
@@ -83,32 +84,34 @@ impl SegmentWriter {
             .zip(requests)
             .map(|(sequence, (request, received))| (record::header_of(sequence, group, received, request), &request.body[..]))
             .collect();
-        if let Err(error) = self.append(&records) {
-            tracing::error!(segment = %self.active.path.display(), %error, "the log cannot be written; nothing is acknowledged until it can");
-            self.broken = Some(Broken { since: Instant::now(), why: error.to_string() });
-            return Err(error);
+        match self.append(&records) {
+            Ok(grown) => self.active.bytes += grown,
+            Err(error) => {
+                tracing::error!(segment = %self.active.path.display(), %error, "the log cannot be written; nothing is acknowledged until it can");
+                self.broken = Some(Broken { since: Instant::now(), why: error.to_string() });
+                return Err(error);
+            }
         }
-        self.active.bytes += records.iter().map(|(header, body)| (header.len() + body.len()) as u64).sum::<u64>();
         self.next += records.len() as u64;
         self.active.last = Some(self.next - 1);
         self.count();
         Ok(group)
     }
 
-    fn append(&mut self, records: &[([u8; HEADER_BYTES], &[u8])]) -> io::Result<()> {
+    fn append(&mut self, records: &[([u8; HEADER_BYTES], &[u8])]) -> io::Result<u64> {
         if self.active.last.is_some() && self.active.bytes >= self.limits.segment_bytes_max {
             self.begin_segment()?;
         }
-        let mut slices: Vec<IoSlice<'_>> = records.iter().flat_map(|(header, body)| [IoSlice::new(header), IoSlice::new(body)]).collect();
-        write_all(&mut self.file, &mut slices)?;
-        self.syncer.sync(&self.file)?;
+        let grown = self.file.append(records.iter().flat_map(|(header, body)| [&header[..], body]))?;
+        self.syncer.sync(self.file.file())?;
         // A file that was removed or carried away takes writes as if nothing had happened, and no restart would find them.
-        self.place.check(&self.active.path)
+        self.place.check(&self.active.path)?;
+        Ok(grown)
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
-        let (file, active) = segment::create(&self.limits.dir, self.next)?;
-        let place = Place::of(&file)?;
+        let (file, active) = segment::create(&self.limits.dir, self.next, self.limits.block_bytes)?;
+        let place = Place::of(file.file())?;
         let before = std::mem::replace(&mut self.active, active);
         if before.last.is_some() {
             self.ended.push(before);
@@ -158,61 +161,5 @@ impl SegmentWriter {
     fn count(&self) {
         let bytes = self.ended.iter().map(|segment| segment.bytes).sum::<u64>() + self.active.bytes;
         self.backlog.store(bytes, Ordering::Relaxed);
-    }
-}
-
-/// Writes all slices, without copying them together first.
-fn write_all(file: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-    // Skips empty ones, so that a write of nothing tells of a full disk.
-    IoSlice::advance_slices(&mut slices, 0);
-    while !slices.is_empty() {
-        match file.write_vectored(slices) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut slices, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Takes a few bytes at a time, of one slice or two, and is interrupted in between.
-    struct Reluctant {
-        taken: Vec<u8>,
-        calls: usize,
-    }
-
-    impl Write for Reluctant {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.write_vectored(&[IoSlice::new(bytes)])
-        }
-
-        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            self.calls += 1;
-            if self.calls.is_multiple_of(3) {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            let bytes: Vec<u8> = slices.iter().take(2).flat_map(|slice| slice.iter().copied()).take(self.calls % 7 + 1).collect();
-            self.taken.extend_from_slice(&bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn all_slices_are_written_in_order_however_little_the_disk_takes_at_once() {
-        let parts: [&[u8]; 7] = [b"", b"head", b"a longer body than that", b"", b"h", b"tail", b""];
-        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let mut file = Reluctant { taken: Vec::new(), calls: 0 };
-        write_all(&mut file, &mut slices).unwrap();
-        assert_eq!(file.taken, parts.concat());
-        assert!(write_all(&mut &mut [0_u8; 3][..], &mut [IoSlice::new(b"four")]).is_err());
     }
 }

@@ -61,6 +61,8 @@ pub(crate) fn age_max(table: TableName, config: &CollectorConfig) -> Duration {
 impl Flusher {
     /// Runs until told to stop. `release` is told what all tables have.
     pub(crate) async fn run(self, release: impl Fn(u64), stop: CancellationToken) {
+        // What is hot before anything has come in was in the log, and waited long enough there.
+        let mut overdue = self.tables.hot(self.table).rows > 0;
         let mut hot_since: Option<Instant> = None;
         let mut pause = Duration::ZERO;
         while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY.max(pause))).await.is_some() {
@@ -74,13 +76,13 @@ impl Flusher {
             }
             let since = *hot_since.get_or_insert_with(Instant::now);
             let crowded = self.tables.hot_bytes() >= self.hot_bytes_max / 2 && hot.bytes >= self.hot_bytes_max / CROWD;
-            if since.elapsed() < self.age_max && hot.bytes < self.bytes_max && !crowded {
+            if !overdue && since.elapsed() < self.age_max && hot.bytes < self.bytes_max && !crowded {
                 continue;
             }
             match self.tables.flush(self.table, &self.collector).await {
                 Ok(flushed) => {
                     tracing::debug!(table = self.table.as_str(), rows = flushed.rows, through = flushed.through, "flushed");
-                    (hot_since, pause) = (None, Duration::ZERO);
+                    (hot_since, pause, overdue) = (None, Duration::ZERO, false);
                     self.reached(flushed.through, &release);
                 }
                 Err(error) => {

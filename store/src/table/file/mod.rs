@@ -2,37 +2,39 @@
 //!
 //! Always holds: a file is whole and durable, and so is its name, before anybody is told of it. What was begun and not ended is deleted.
 
+mod chunk;
+mod properties;
+mod row_group;
+mod runs;
+mod statistics;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array as _, AsArray as _};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Date32Type, Field, FieldRef, Int32Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Date32Type, Field, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use deltalake_core::kernel::Add;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
-use serde_json::{Map, Value, json};
 
 use super::hot::size_of_batch;
 use super::order;
 use crate::schema::TableName;
 
-/// Batches are joined to row groups of at least this many rows;
+use properties::GROUP_ROWS_MAX;
+use row_group::RowGroups;
+use statistics::Statistics;
+
+pub(super) use properties::DISTINCT_TEXTS;
+
+/// Batches are joined to row groups of at least this many rows.
 const GROUP_ROWS_MIN: usize = 24_576;
-/// what has so many already is a group of its own.
-const GROUP_ROWS_MAX: usize = 131_072;
 /// A group takes no more batches once it has this much memory: it is copied to be sorted.
 const GROUP_BYTES_MAX: usize = 16 << 20;
-/// Longer text is not put into the statistics of a commit.
-const STATISTICS_BYTES_MAX: usize = 64;
 /// The partition column, which stands in the path of a file and not in it.
 pub(super) const DATE: &str = "date";
 
@@ -198,7 +200,7 @@ struct OpenFile {
     name: String,
     draft: Draft,
     day: String,
-    writer: ArrowWriter<File>,
+    writer: RowGroups,
     statistics: Statistics,
 }
 
@@ -215,23 +217,20 @@ impl OpenFile {
         std::fs::create_dir_all(parent).map_err(disk(parent))?;
         let file = File::create_new(&path).map_err(disk(&path))?;
         let draft = Draft(path);
-        // Readers take the types from the table, not from the file.
-        let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options)?;
+        let writer = RowGroups::create(file, schema)?;
         Ok(Self { schema: schema.clone(), name, draft, day, writer, statistics: Statistics::default() })
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), FileError> {
         self.statistics.add(rows);
-        self.writer.write(rows)?;
-        Ok(self.writer.flush()?)
+        Ok(self.writer.write(rows)?)
     }
 
     fn finish(self) -> Result<(Add, Draft), FileError> {
         let Self { name, draft, day, writer, statistics, .. } = self;
         let path = &draft.0;
         let disk = |source| FileError::Disk { path: path.clone(), source };
-        let file = writer.into_inner()?;
+        let file = writer.finish()?;
         file.sync_all().map_err(disk)?;
         let metadata = file.metadata().map_err(disk)?;
         let folder = path.parent().unwrap_or(path);
@@ -256,131 +255,10 @@ impl OpenFile {
     }
 }
 
-/// What a commit says of a file, so that it can be passed over.
-#[derive(Debug, Default)]
-struct Statistics {
-    rows: usize,
-    times: Option<(i64, i64)>,
-    services: Option<(String, String)>,
-    services_missing: usize,
-}
-
-impl Statistics {
-    fn add(&mut self, rows: &RecordBatch) {
-        self.rows += rows.num_rows();
-        let times = rows.column_by_name("time").and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
-        for time in times.into_iter().flat_map(|times| times.values()) {
-            let (least, most) = self.times.get_or_insert((*time, *time));
-            (*least, *most) = ((*least).min(*time), (*most).max(*time));
-        }
-        if let Some(services) = rows.column_by_name("service_name") {
-            self.services_missing += services.null_count();
-            each_text(services, |service| {
-                let (least, most) = self.services.get_or_insert_with(|| (service.to_owned(), service.to_owned()));
-                if service < least.as_str() {
-                    service.clone_into(least);
-                }
-                if service > most.as_str() {
-                    service.clone_into(most);
-                }
-            });
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let (mut least, mut most) = (Map::new(), Map::new());
-        if let Some((first, last)) = self.times {
-            least.insert("time".to_owned(), instant(first).into());
-            most.insert("time".to_owned(), instant(last).into());
-        }
-        if let Some((first, last)) = &self.services {
-            // Engines answer `min` and `max` from these: they are exact or not there.
-            if first.len().max(last.len()) <= STATISTICS_BYTES_MAX {
-                least.insert("service_name".to_owned(), first.as_str().into());
-                most.insert("service_name".to_owned(), last.as_str().into());
-            }
-        }
-        let missing = json!({ "time": 0, "service_name": self.services_missing });
-        json!({ "numRecords": self.rows, "minValues": least, "maxValues": most, "nullCount": missing })
-    }
-}
-
-/// The texts that rows of a column have; of a dictionary each once.
-fn each_text(column: &ArrayRef, visit: impl FnMut(&str)) {
-    let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else {
-        column.as_string_opt::<i32>().into_iter().flat_map(|texts| texts.iter().flatten()).for_each(visit);
-        return;
-    };
-    let Some(texts) = dictionary.values().as_string_opt::<i32>() else { return };
-    let mut used = vec![false; texts.len()];
-    dictionary.keys().iter().flatten().for_each(|key| used[key.cast_unsigned() as usize] = true);
-    texts.iter().zip(used).filter_map(|(text, used)| text.filter(|_| used)).for_each(visit);
-}
-
-fn instant(micros: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
-}
-
 fn date_text(day: i32) -> String {
     let date = chrono::NaiveDate::from_epoch_days(day).unwrap_or_default();
     date.format("%Y-%m-%d").to_string()
 }
 
-/// Columns that readers pass over files and row groups by.
-const PRUNED_BY: [&str; 12] = [
-    "time",
-    "service_name",
-    "service_version",
-    "deployment_environment_name",
-    "metric_name",
-    "operation",
-    "name",
-    "http_route",
-    "http_response_status_code",
-    "severity_number",
-    "duration_ns",
-    "start_time_unix_nano",
-];
-/// Instants: small steps from row to row.
-const STEPS: [&str; 5] = ["time", "time_unix_nano", "start_time_unix_nano", "end_time_unix_nano", "observed_time_unix_nano"];
-/// Text that seldom repeats, for which a dictionary is work for nothing.
-pub(super) const DISTINCT_TEXTS: [&str; 9] = [
-    "span_id",
-    "parent_span_id",
-    "url_path",
-    "url_query",
-    "url_full",
-    "body",
-    "exception_message",
-    "exception_stacktrace",
-    "db_query_text",
-];
-/// Numbers that seldom repeat.
-const DISTINCT_NUMBERS: [&str; 1] = ["duration_ns"];
-
-/// How each column is written. The choices come from measurements of a prototype on spans; `make bench-ingest` says what they lead to: bytes a span.
-fn properties() -> WriterProperties {
-    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
-    let mut builder = WriterProperties::builder()
-        .set_compression(zstd)
-        .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
-        .set_data_page_row_count_limit(GROUP_ROWS_MAX)
-        .set_dictionary_page_size_limit(4 << 20)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_offset_index_disabled(true);
-    for column in PRUNED_BY {
-        builder = builder.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Chunk);
-    }
-    for column in STEPS {
-        let path = ColumnPath::from(column);
-        builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-    }
-    for column in DISTINCT_TEXTS {
-        let path = ColumnPath::from(column);
-        builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_LENGTH_BYTE_ARRAY);
-    }
-    for column in DISTINCT_NUMBERS {
-        builder = builder.set_column_dictionary_enabled(ColumnPath::from(column), false);
-    }
-    builder.build()
-}
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench bench-ingest bench-wal kill-test build clients
+.PHONY: help demo test lint fmt bench bench-ingest bench-wal bench-commits kill-test build clients
 
 help: ## Says what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,3 +45,6 @@ bench: need-rust ## Runs the benches; by hand, the results go into the notes.
 
 bench-wal: need-rust ## What writing a group of the log costs, by the way it is done; by hand.
 	$(CARGO) bench --locked --profile dev --bench wal
+
+bench-commits: need-rust ## Whether commits and planning stay fast over very many commits; built for release, by hand. COMMITS=100000
+	$(CARGO) bench --locked --bench commits -- $(or $(COMMITS),100000)

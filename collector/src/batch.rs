@@ -15,8 +15,10 @@ use crate::decode::{Checked, Irregular};
 use crate::rows::Rows;
 use crate::wanted::Wanted;
 
-/// A batch is sealed once its rows take about this many bytes.
-pub(crate) const BATCH_BYTES_MAX: u64 = 16 << 20;
+/// A batch is sealed once its rows take at most about this many bytes,
+pub(crate) const BATCH_BYTES_MAX: u64 = 28 << 20;
+/// when each takes so many beside its own text: its places in dictionaries, its numbers. What all records of a resource share stands there once.
+const ROW_BYTES: u64 = 160;
 
 /// A durable request on its way to the tables.
 #[derive(Debug)]
@@ -71,7 +73,7 @@ impl Batcher {
             tracing::error!(sequence = durable.sequence, "a request that had been checked could not be read to its end: this is a bug");
         }
         self.through = durable.sequence;
-        self.bytes = self.bytes.saturating_add(durable.checked.expanded_bytes);
+        self.bytes += durable.checked.body.len() as u64 + durable.checked.kept * ROW_BYTES;
         self.opened.get_or_insert_with(Instant::now);
         if self.rows.count() >= self.limits.rows || self.bytes >= BATCH_BYTES_MAX {
             self.publish();

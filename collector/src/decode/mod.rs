@@ -43,8 +43,6 @@ pub(crate) struct Checked {
     pub(crate) body: Bytes,
     pub(crate) kept: u64,
     pub(crate) rejected: Option<Rejected>,
-    /// About how many bytes its rows take, with what records share repeated for each.
-    pub(crate) expanded_bytes: u64,
 }
 
 /// Why a body is refused as a whole.
@@ -96,7 +94,7 @@ pub(crate) fn decode(request: &Request, expanded_bytes_max: u64) -> Result<Check
     if expanded_bytes > expanded_bytes_max {
         return Err(DecodeError::Expands { bytes: expanded_bytes, max: expanded_bytes_max });
     }
-    Ok(Checked { signal, body, kept: tally.kept, rejected: tally.rejected(signal), expanded_bytes })
+    Ok(Checked { signal, body, kept: tally.kept, rejected: tally.rejected(signal) })
 }
 
 /// Checks what our own encoder wrote.

@@ -81,7 +81,8 @@ pub(super) struct ErrorRows {
 /// Whether a log record tells of an error.
 #[inline]
 pub(super) fn is_error(record: &LogRecord<'_>, (columns, row): Row<'_>) -> bool {
-    record.severity_number >= SEVERITY_ERROR || columns.text_at(RECORD_COLUMNS.exception_type, row).is_some()
+    let told = [RECORD_COLUMNS.exception_type, RECORD_COLUMNS.exception_message];
+    record.severity_number >= SEVERITY_ERROR || told.into_iter().any(|column| columns.text_at(column, row).is_some())
 }
 
 impl ErrorRows {

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, DictionaryArray, Int32Array, StringArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use hashbrown::HashTable;
 
-use super::{Seal, Validity};
+use super::{Seal, Validity, fitted};
 
 /// Distinct texts by number.
 #[derive(Debug)]
@@ -60,8 +60,8 @@ impl Texts {
     }
 
     fn finish(&mut self) -> StringArray {
-        let ends = std::mem::replace(&mut self.ends, vec![0]);
-        let bytes = std::mem::take(&mut self.bytes);
+        let ends = fitted(std::mem::replace(&mut self.ends, vec![0]));
+        let bytes = fitted(std::mem::take(&mut self.bytes));
         self.index.clear();
         self.last = usize::MAX;
         text_array(ends, bytes, None)
@@ -90,6 +90,8 @@ pub(super) fn text_array(ends: Vec<i32>, bytes: Vec<u8>, nulls: Option<arrow::bu
 pub(crate) struct DictionaryColumn {
     texts: Texts,
     rows: Rows,
+    /// So many the last batch had.
+    rows_before: usize,
 }
 
 #[derive(Debug)]
@@ -106,7 +108,7 @@ enum Rows {
 
 impl DictionaryColumn {
     pub(crate) fn new() -> Self {
-        Self { texts: Texts::new(), rows: Rows::Null }
+        Self { texts: Texts::new(), rows: Rows::Null, rows_before: 0 }
     }
 
     /// Gives a row its text; of two for one row the later one stays.
@@ -167,9 +169,11 @@ impl DictionaryColumn {
             Rows::First(rows) => rows,
             Rows::Each { .. } => return,
         };
-        let mut validity = Validity::default();
+        let room = self.rows_before.max(rows);
+        let (mut keys, mut validity) = (Vec::with_capacity(room), Validity::with_capacity(room));
+        keys.resize(rows, 0);
         validity.push_valid(rows);
-        self.rows = Rows::Each { keys: vec![0; rows], validity };
+        self.rows = Rows::Each { keys, validity };
     }
 
     pub(crate) fn finish(&mut self, seal: &Seal) -> ArrayRef {
@@ -185,7 +189,8 @@ impl DictionaryColumn {
             Rows::First(_) => (seal.zero_keys(rows), None),
             Rows::Each { mut keys, mut validity } => {
                 pad(&mut keys, &mut validity, rows);
-                (keys.into(), validity.finish())
+                self.rows_before = rows;
+                (fitted(keys).into(), validity.finish())
             }
         };
         let keys = Int32Array::new(keys, nulls);

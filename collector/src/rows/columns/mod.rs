@@ -54,6 +54,14 @@ impl Seal {
     }
 }
 
+/// What a column that grew lets go of: its array keeps the memory until it is written. The next batch begins with the room that this one took.
+fn fitted<T>(mut values: Vec<T>) -> Vec<T> {
+    if values.capacity() - values.len() > values.len() / 4 {
+        values.shrink_to_fit();
+    }
+    values
+}
+
 /// Which rows have a value.
 #[derive(Debug, Default)]
 struct Validity {
@@ -62,6 +70,10 @@ struct Validity {
 }
 
 impl Validity {
+    fn with_capacity(rows: usize) -> Self {
+        Self { valid: Vec::with_capacity(rows), nulls: 0 }
+    }
+
     #[inline]
     fn push(&mut self, valid: bool) {
         self.valid.push(valid);

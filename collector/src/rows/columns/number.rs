@@ -5,12 +5,14 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Date32Array, Int64Array, TimestampMicrosecondArray};
 use haldane_store::UnixNanos;
 
-use super::{Columns, Seal, Validity};
+use super::{Columns, Seal, Validity, fitted};
 
 /// A column of 64-bit integers.
 #[derive(Debug)]
 pub(crate) struct IntegerColumn {
     rows: Rows,
+    /// So many the last batch had.
+    rows_before: usize,
 }
 
 #[derive(Debug)]
@@ -27,7 +29,7 @@ enum Rows {
 
 impl IntegerColumn {
     pub(crate) const fn new() -> Self {
-        Self { rows: Rows::Null }
+        Self { rows: Rows::Null, rows_before: 0 }
     }
 
     /// Gives a row its number; of two for one row the later one stays.
@@ -86,9 +88,11 @@ impl IntegerColumn {
             Rows::Zero(rows) => rows,
             Rows::Each { .. } => return,
         };
-        let mut validity = Validity::default();
+        let room = self.rows_before.max(rows);
+        let (mut numbers, mut validity) = (Vec::with_capacity(room), Validity::with_capacity(room));
+        numbers.resize(rows, 0);
         validity.push_valid(rows);
-        self.rows = Rows::Each { numbers: vec![0; rows], validity };
+        self.rows = Rows::Each { numbers, validity };
     }
 
     pub(crate) fn finish(&mut self, seal: &Seal) -> ArrayRef {
@@ -104,7 +108,8 @@ impl IntegerColumn {
             Rows::Zero(_) => (seal.zeros(rows), None),
             Rows::Each { mut numbers, mut validity } => {
                 pad(&mut numbers, &mut validity, rows);
-                (numbers.into(), validity.finish())
+                self.rows_before = rows;
+                (fitted(numbers).into(), validity.finish())
             }
         };
         Arc::new(Int64Array::new(numbers, nulls))

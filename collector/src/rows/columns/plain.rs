@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray};
 
 use super::dictionary::text_array;
-use super::{Seal, Validity};
+use super::{Seal, Validity, fitted};
 
 /// A column of text that seldom repeats.
 #[derive(Debug)]
@@ -13,11 +13,15 @@ pub(crate) struct PlainColumn {
     ends: Vec<i32>,
     bytes: Vec<u8>,
     validity: Validity,
+    /// So many rows the last batch had,
+    rows_before: usize,
+    /// and so many bytes of text.
+    bytes_before: usize,
 }
 
 impl PlainColumn {
     pub(crate) fn new() -> Self {
-        Self { ends: Vec::new(), bytes: Vec::new(), validity: Validity::default() }
+        Self { ends: Vec::new(), bytes: Vec::new(), validity: Validity::default(), rows_before: 0, bytes_before: 0 }
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -48,6 +52,9 @@ impl PlainColumn {
 
     fn pad(&mut self, row: usize) {
         if self.ends.is_empty() {
+            self.ends.reserve(self.rows_before + 1);
+            self.validity.valid.reserve(self.rows_before);
+            self.bytes.reserve(self.bytes_before);
             self.ends.push(0);
         }
         let missing = row - self.rows().min(row);
@@ -83,7 +90,8 @@ impl PlainColumn {
             return Arc::new(empty.expect("there is no text in it"));
         }
         self.pad(rows);
+        (self.rows_before, self.bytes_before) = (rows, self.bytes.len());
         let (ends, bytes) = (std::mem::take(&mut self.ends), std::mem::take(&mut self.bytes));
-        Arc::new(text_array(ends, bytes, self.validity.finish()))
+        Arc::new(text_array(fitted(ends), fitted(bytes), self.validity.finish()))
     }
 }

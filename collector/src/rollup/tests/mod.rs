@@ -1,3 +1,5 @@
+mod sql;
+
 use std::collections::BTreeMap;
 
 use haldane_store::TableName;

@@ -12,7 +12,7 @@ use super::parcel::{Export, Parcel};
 use super::server::{Launch, Server};
 
 /// Mebibytes of log in the everyday tests; `LOG_MB=500` asks for more.
-const LOG_MIB: u32 = 8;
+const LOG_MIB: u32 = 24;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_log_is_read_back_senders_and_readers_are_asked_to_try_again() {
@@ -37,7 +37,7 @@ async fn while_the_log_is_read_back_senders_and_readers_are_asked_to_try_again()
     assert_eq!((early.status().as_u16(), early.text().await.unwrap().contains("the log is being read back")), (503, true));
     let book = std::sync::Arc::new(Book::default());
     let load = Load::start(&server, &book, 1);
-    more(&book, Fate::Refused, 6).await;
+    more(&book, Fate::Refused, 1).await;
     let ready = server.wait_until_ready().await;
     more(&book, Fate::Acknowledged, 6).await;
     load.end().await;

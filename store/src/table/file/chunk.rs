@@ -70,7 +70,6 @@ impl ChunkEncoder {
             statistics: None,
         };
         let data = pages.write_page(CompressedPage::new(page, data.len()))?;
-        drop(pages);
         let bytes = Bytes::from(sink.into_inner()?);
         let mut metadata = ColumnChunkMetaData::builder(descr.clone())
             .set_compression(Compression::ZSTD(super::properties::zstd_level()))

@@ -1,5 +1,7 @@
 //! Reads one segment, and tells a tail that was never acknowledged from damage.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::record::{self, Record, RecordError};
@@ -47,17 +49,15 @@ pub(crate) fn read(bytes: &Bytes, first: u64) -> Contents {
     };
     let (mut at, mut expected) = (segment::HEADER_BYTES, first);
     contents.good_bytes = at;
-    loop {
-        at = behind_filling(bytes, at, block_bytes, expected);
-        if at >= bytes.len() {
-            break;
-        }
+    while at < bytes.len() {
+        let next = at.next_multiple_of(block_bytes).min(bytes.len());
         match read_one(bytes, at, expected) {
             Ok((record, end)) => {
                 contents.records.push(record);
                 (at, expected) = (end, expected + 1);
                 contents.good_bytes = at;
             }
+            Err(_) if is_filling(bytes, at..next, expected) => at = next,
             Err(cause) => {
                 contents.broken = Some(Break { at, cause: cause.into(), durable_after: any_later_group(bytes, at, expected + 1) });
                 break;
@@ -67,14 +67,14 @@ pub(crate) fn read(bytes: &Bytes, first: u64) -> Contents {
     contents
 }
 
-/// Where the next record begins: here, or in the next block. What fills a block is zero, but nothing is lost where it is not.
-fn behind_filling(bytes: &Bytes, at: usize, block_bytes: usize, expected: u64) -> usize {
-    let next = at.next_multiple_of(block_bytes).min(bytes.len());
-    let filled = |filling: &[u8]| {
-        filling.iter().all(|byte| *byte == 0) || read_one(bytes, next, expected).is_ok_and(|(record, _)| record.group == expected)
-    };
-    // No record begins with zeros, which would be its length.
-    if bytes.get(at..next).is_some_and(filled) { next } else { at }
+/// Whether bytes that are no record are what fills a block. They are zero, but nothing is lost where they are not.
+///
+/// Zeros alone do not tell: they may be the beginning of a length that goes on in the next block. So a record is looked for first.
+fn is_filling(bytes: &Bytes, filling: Range<usize>, expected: u64) -> bool {
+    let next = filling.end;
+    let zero = |filling: &[u8]| filling.iter().all(|byte| *byte == 0);
+    let group_behind = || read_one(bytes, next, expected).is_ok_and(|(record, _)| record.group == expected);
+    !filling.is_empty() && (bytes.get(filling).is_some_and(zero) || group_behind())
 }
 
 fn read_one(bytes: &Bytes, at: usize, expected: u64) -> Result<(Record, usize), RecordError> {

@@ -20,7 +20,7 @@ use crate::request::{Encoding, Request, Signal};
 /// Bytes before the body.
 pub(super) const HEADER_BYTES: usize = 36;
 /// Bytes that the length does not count.
-const PREFIX_BYTES: usize = 8;
+pub(super) const PREFIX_BYTES: usize = 8;
 /// A body of this size or more cannot be logged: its length would not fit.
 pub(super) const BODY_BYTES_MAX: usize = u32::MAX as usize - HEADER_BYTES;
 

@@ -85,6 +85,25 @@ async fn what_is_appended_is_delivered_in_order_and_read_again() {
     assert_eq!(log.append(append("more")).await.unwrap(), 51);
 }
 
+/// The length of the second record has zeros for its first two bytes, and these end a block, for one length of the first or another.
+#[test]
+fn a_length_that_begins_with_zeros_at_the_end_of_a_block_is_no_filling() {
+    for first_bytes in 0..BLOCK {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, segment) = segment::create(dir.path(), 1, BLOCK).unwrap();
+        let bodies = [first_bytes, (1 << 16) + record::PREFIX_BYTES - record::HEADER_BYTES, 5].map(|bytes| "x".repeat(bytes));
+        let requests = bodies.each_ref().map(|body| append(body).request);
+        let headers: Vec<_> =
+            (1..).zip(&requests).map(|(sequence, request)| record::header_of(sequence, 1, UnixNanos::new(7), request)).collect();
+        file.append(headers.iter().zip(&requests).flat_map(|(header, request)| [&header[..], &request.body])).unwrap();
+        let fourth = append("the next group").request;
+        file.append([&record::header_of(4, 4, UnixNanos::new(7), &fourth)[..], &fourth.body].into_iter()).unwrap();
+        let contents = reader::read(&std::fs::read(&segment.path).unwrap().into(), 1);
+        assert!(contents.broken.is_none(), "behind {first_bytes} bytes: {:?}", contents.broken);
+        assert_eq!(contents.records.len(), 4);
+    }
+}
+
 #[tokio::test]
 async fn a_log_cut_at_any_byte_gives_back_the_whole_records_before() {
     let (bytes, name) = four_records().await;

@@ -8,6 +8,7 @@ pub mod query;
 pub mod cohort;
 pub mod policy;
 
+mod series;
 mod stats;
 
 pub mod judge;

@@ -1,10 +1,14 @@
-//! The base-2 exponential histogram of OpenTelemetry, the form in which durations are kept and merged.
+//! The histograms of OpenTelemetry. The base-2 exponential one is the form in which durations are kept and merged.
 //!
 //! Bucket `i` of scale `s` holds values in `(base^i, base^(i+1)]` with `base = 2^(2^-s)`. At scale 6 a bucket is 1.09 % wide, so
 //! its middle is at most 0.55 % off. Two histograms merge without loss of count: the finer one is first brought to the
 //! coarser scale, which joins neighbouring buckets exactly.
 //!
 //! Source: OpenTelemetry specification, metrics data model, "ExponentialHistogram".
+
+mod explicit;
+
+pub use explicit::ExplicitHistogram;
 
 /// The scale at which durations are recorded.
 pub const DURATION_SCALE: i32 = 6;
@@ -51,7 +55,7 @@ impl ExponentialHistogram {
 
     /// All values.
     pub fn count(&self) -> u64 {
-        self.zero_count + self.counts.iter().sum::<u64>()
+        self.counts.iter().fold(self.zero_count, |sum, count| sum.saturating_add(*count))
     }
 
     /// Adds one value. Zero, negative and not-a-number count as zero.
@@ -88,6 +92,30 @@ impl ExponentialHistogram {
             *coarse.slot(bucket >> shift) += count;
         }
         *self = coarse;
+    }
+
+    /// What came after `earlier`, of which this is the continuation; `None` when it cannot be, as it has less in some bucket.
+    pub fn since(&self, earlier: &Self) -> Option<Self> {
+        let (mut now, mut before) = (self.clone(), earlier.clone());
+        now.downscale_to(before.scale);
+        before.downscale_to(now.scale);
+        now.zero_count = now.zero_count.checked_sub(before.zero_count)?;
+        for (bucket, count) in before.buckets() {
+            let at = usize::try_from(i64::from(bucket) - i64::from(now.offset)).ok()?;
+            let left = now.counts.get_mut(at)?;
+            *left = left.checked_sub(count)?;
+        }
+        Some(now)
+    }
+
+    /// Counts as zero what lies in buckets that begin below this; the upper bound of the last of them, or what was given.
+    pub fn raise_zero_to(&mut self, threshold: f64) -> f64 {
+        let scale = self.scale;
+        let below = self.counts.iter().zip(self.offset..).take_while(|(_, bucket)| bucket_upper(*bucket - 1, scale) < threshold).count();
+        let moved: Vec<u64> = self.counts.drain(..below).collect();
+        self.zero_count = moved.iter().fold(self.zero_count, |sum, count| sum.saturating_add(*count));
+        self.offset = self.offset.saturating_add(i32::try_from(below).unwrap_or(i32::MAX));
+        if moved.is_empty() { threshold } else { threshold.max(bucket_upper(self.offset - 1, scale)) }
     }
 
     /// Index and count of each bucket that is not empty, upwards.
@@ -207,6 +235,30 @@ mod tests {
             left.merge(&right);
             prop_assert_eq!(left.buckets().collect::<Vec<_>>(), together.buckets().collect::<Vec<_>>());
             prop_assert_eq!(left.count(), (a.len() + b.len()) as u64);
+        }
+
+        #[test]
+        fn what_came_since_is_what_was_added(a in prop::collection::vec(1.0e-3_f64..1.0e9, 0..60), b in prop::collection::vec(1.0e-3_f64..1.0e9, 0..60), scale in -4_i32..8) {
+            let mut earlier = ExponentialHistogram::new(6);
+            a.iter().for_each(|v| earlier.record(*v));
+            let (mut later, mut added) = (earlier.clone(), ExponentialHistogram::new(scale.min(6)));
+            b.iter().for_each(|v| { later.record(*v); added.record(*v); });
+            // Exporters make the scale coarser as the range grows.
+            later.downscale_to(scale);
+            let since = later.since(&earlier).unwrap();
+            prop_assert_eq!(since.buckets().collect::<Vec<_>>(), added.buckets().collect::<Vec<_>>());
+            prop_assert_eq!(later.since(&later).unwrap().count(), 0);
+            prop_assert_eq!(earlier.since(&later).is_some(), b.is_empty());
+        }
+
+        #[test]
+        fn a_higher_zero_threshold_keeps_every_count(values in prop::collection::vec(1.0e-3_f64..1.0e3, 1..60), threshold in 1.0e-3_f64..1.0e3) {
+            let mut histogram = ExponentialHistogram::new(3);
+            values.iter().for_each(|v| histogram.record(*v));
+            let raised = histogram.raise_zero_to(threshold);
+            prop_assert_eq!(histogram.count(), values.len() as u64);
+            prop_assert!(raised >= threshold);
+            prop_assert_eq!(histogram.zero_count(), values.iter().filter(|v| **v <= raised && bucket_index(**v, 3) < histogram.offset()).count() as u64);
         }
     }
 }

@@ -12,4 +12,4 @@ pub(crate) use cells::{Columns, text, unsigned};
 pub(crate) use gather::{Question, first_seen, gather};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

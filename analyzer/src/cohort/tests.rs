@@ -15,7 +15,7 @@ fn batch(table: TableName, rows: &[Value]) -> arrow::record_batch::RecordBatch {
     decoder.flush().unwrap().unwrap()
 }
 
-async fn engine_over(rows: Vec<(TableName, Vec<Value>)>) -> (tempfile::TempDir, Engine) {
+pub(crate) async fn engine_over(rows: Vec<(TableName, Vec<Value>)>) -> (tempfile::TempDir, Engine) {
     let dir = tempfile::tempdir().unwrap();
     let tables = Tables::open(&TablesConfig { dir: dir.path().join("tables"), access: Access::ReadOnly }).await.unwrap();
     let batches = rows.iter().map(|(table, rows)| (*table, batch(*table, rows))).collect();

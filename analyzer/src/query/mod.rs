@@ -2,6 +2,8 @@
 //!
 //! Always holds: nothing can be written through it; a query has a deadline, a bound on rows and a bound on memory.
 
+mod deltas;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +113,8 @@ impl Engine {
         for table in TableName::ALL {
             session.register_table(table.as_str(), tables.provider(table)).map_err(failed)?;
         }
+        let deltas = deltas::MetricDeltas::new(tables.provider(TableName::Metrics));
+        session.register_table(deltas::NAME, Arc::new(deltas)).map_err(failed)?;
         Ok(Self { session, limits: Arc::new(limits) })
     }
 

@@ -10,8 +10,8 @@ use haldane_store::{TableName, UnixNanos};
 use super::attributes::{RecordAttributes, push_all};
 use super::columns::{Columns, DictionaryColumn, IntegerColumn, ListRows, MapColumn, PlainColumn, Seal, TimeColumns, batch_of};
 use super::numbers::ValueColumns;
-use super::origin::OriginColumns;
-use super::{first_known, set_text, signed};
+use super::origin::{OriginColumns, ResourceOrigin, ScopeOrigin};
+use super::{first_known, series, set_text, signed};
 use crate::decode::Irregular;
 use crate::decode::metric::{Exemplar, Metric, Point, PointLists, Series, temporality_name};
 use crate::hex;
@@ -22,11 +22,12 @@ pub(crate) struct MetricOrigin<'m, 'a> {
     metric: &'m Metric<'a>,
     series: Series<'a>,
     temporality: Option<String>,
+    id: u64,
 }
 
 impl<'m, 'a> MetricOrigin<'m, 'a> {
     pub(crate) fn new(metric: &'m Metric<'a>, series: Series<'a>) -> Self {
-        Self { metric, series, temporality: series.temporality.map(temporality_name) }
+        Self { metric, series, temporality: series.temporality.map(temporality_name), id: series::of_metric(metric, series) }
     }
 }
 
@@ -42,6 +43,9 @@ pub(crate) struct MetricRows {
     description: DictionaryColumn,
     temporality: DictionaryColumn,
     is_monotonic: BooleanBuilder,
+    series_id: DictionaryColumn,
+    /// Of the rows that have no origin yet: what their metric and their own attributes make of the id.
+    unnamed: Vec<[u64; 2]>,
     time_unix_nano: IntegerColumn,
     start_time_unix_nano: IntegerColumn,
     values: ValueColumns,
@@ -63,6 +67,8 @@ impl MetricRows {
             description: DictionaryColumn::new(),
             temporality: DictionaryColumn::new(),
             is_monotonic: BooleanBuilder::new(),
+            series_id: DictionaryColumn::new(),
+            unnamed: Vec::new(),
             time_unix_nano: IntegerColumn::new(),
             start_time_unix_nano: IntegerColumn::new(),
             values: ValueColumns::new(),
@@ -73,7 +79,7 @@ impl MetricRows {
         }
     }
 
-    /// Adds one point of a metric; its origin is given to it with those of its scope.
+    /// Adds one point of a metric; [`Self::set_origin`] gives it the rest.
     pub(crate) fn append(
         &mut self,
         origin: &MetricOrigin<'_, '_>,
@@ -99,6 +105,7 @@ impl MetricRows {
         }
         self.values.set(row, point, lists);
         self.attributes.set(row, &lists.attributes);
+        self.unnamed.push([origin.id, series::of_attributes(&lists.attributes)]);
         if !lists.exemplars.is_empty() {
             self.exemplars.set(row, &lists.exemplars)?;
         }
@@ -107,6 +114,16 @@ impl MetricRows {
         self.metric_metadata.end_row(row);
         self.rows += 1;
         Ok(())
+    }
+
+    /// Gives all rows that have none their resource and scope, and with them the series they are of.
+    pub(crate) fn set_origin(&mut self, resource: &ResourceOrigin, scope: &ScopeOrigin<'_>) {
+        self.origin.set_until(self.rows, resource, scope);
+        let (first, scope) = (self.rows - self.unnamed.len(), scope.series());
+        for (row, [metric, attributes]) in (first..).zip(self.unnamed.drain(..)) {
+            let id = series::together([metric, resource.series, scope, attributes]);
+            self.series_id.set(row, hex::encode(&id.to_be_bytes()).as_bytes());
+        }
     }
 
     /// All rows since the last call, in the columns of `metrics`.
@@ -121,6 +138,7 @@ impl MetricRows {
         columns.push(self.description.finish(&seal));
         columns.push(self.temporality.finish(&seal));
         columns.push(Arc::new(self.is_monotonic.finish()));
+        columns.push(self.series_id.finish(&seal));
         columns.push(self.time_unix_nano.finish(&seal));
         columns.push(self.start_time_unix_nano.finish(&seal));
         self.values.finish_into(&mut columns, &seal);

@@ -8,6 +8,7 @@ mod logs;
 mod metrics;
 mod numbers;
 mod origin;
+mod series;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -179,8 +180,7 @@ impl Rows {
                 Ok(())
             })
         })?;
-        let end = self.metrics.rows;
-        self.metrics.origin.set_until(end, &self.resource.origin, &ScopeOrigin::parse(frame)?);
+        self.metrics.set_origin(&self.resource.origin, &ScopeOrigin::parse(frame)?);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use haldane_store::schema::RESOURCE_COLUMNS;
 
 use super::attributes::{PromotedColumns, ResourceAttributes};
 use super::columns::{Columns, DictionaryColumn, IntegerColumn, MapColumn, Seal};
+use super::series;
 use crate::decode::Irregular;
 use crate::decode::envelope::{Resource, ResourceGroup, Scope, ScopeFrame};
 use crate::decode::value::{Attribute, as_text, last_of_each_key};
@@ -12,6 +13,8 @@ use crate::decode::value::{Attribute, as_text, last_of_each_key};
 #[derive(Debug, Default)]
 pub(crate) struct ResourceOrigin {
     pub(crate) attributes: ResourceAttributes,
+    /// Its part of the ids of series.
+    pub(super) series: u64,
     dropped_attributes_count: u32,
     entity_refs: Option<String>,
     schema_url: String,
@@ -21,6 +24,7 @@ impl ResourceOrigin {
     pub(crate) fn new(group: ResourceGroup<'_>, resource: &Resource<'_>) -> Self {
         Self {
             attributes: ResourceAttributes::of(&resource.attributes),
+            series: series::of_attributes(&resource.attributes),
             dropped_attributes_count: resource.dropped_attributes_count,
             entity_refs: resource.entity_refs(),
             schema_url: as_text(group.schema_url).to_owned(),
@@ -48,6 +52,13 @@ impl<'a> ScopeOrigin<'a> {
             dropped_attributes_count: scope.dropped_attributes_count,
             schema_url: frame.schema_url,
         })
+    }
+}
+
+impl ScopeOrigin<'_> {
+    /// Its part of the ids of series.
+    pub(super) fn series(&self) -> u64 {
+        series::of_scope(self.name, self.version, &self.attributes)
     }
 }
 

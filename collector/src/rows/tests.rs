@@ -82,7 +82,9 @@ fn every_field_of_all_five_kinds_of_point_is_in_its_row() {
         ),
         (&other, json!({"metric_type": "summary", "count": 4, "sum": 10.0, "quantiles": [{"quantile": 0.5, "value": 2.5}]})),
     ];
-    for (row, (shared, own)) in rows.into_iter().zip(own) {
+    for (mut row, (shared, own)) in rows.into_iter().zip(own) {
+        // The series that it is of is tested beside what tells it.
+        assert!(row.as_object_mut().unwrap().remove("series_id").is_some_and(|id| id.is_string()));
         let mut expected = with_origin(json!({
             "metric_name": "queue.length", "unit": "{item}", "description": "how long it is", "metric_metadata": {"source": "test"},
             "time_unix_nano": START, "start_time_unix_nano": START - 10,

@@ -36,6 +36,8 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         // unspecified, delta, cumulative; null for gauge and summary
         text("temporality"),
         boolean("is_monotonic"),
+        // 16 hex digits: the points of one series have the same
+        text("series_id"),
         long("time_unix_nano"),
         long("start_time_unix_nano"),
         double("value_double"),

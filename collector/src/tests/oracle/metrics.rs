@@ -13,6 +13,7 @@ use super::columns::{Columns, ListRows, MapColumn, PromotedColumns, TimeColumns,
 use super::numbers::ValueColumns;
 use super::point::{Point, PointKind, temporality_name};
 use super::resource::{Origin, OriginColumns};
+use super::series;
 use super::spans::first_known;
 
 /// A metric, ready to be appended with each of its points.
@@ -28,6 +29,14 @@ impl<'a> MetricView<'a> {
     pub(crate) fn new(metric: &'a Metric, kind: PointKind) -> Self {
         Self { metric, metadata: entries(&metric.metadata), kind, temporality: kind.temporality.map(temporality_name) }
     }
+
+    fn series(&self) -> u64 {
+        let mut bytes = format!("{}\0{}\0{}\0", self.metric.name, self.metric.unit, self.kind.type_name).into_bytes();
+        bytes.push(u8::from(self.kind.is_monotonic == Some(true)));
+        bytes.push(0);
+        bytes.extend(self.kind.temporality.unwrap_or(0).to_le_bytes());
+        series::hash(&bytes)
+    }
 }
 
 /// Builds a batch of `metrics`.
@@ -41,6 +50,7 @@ pub(crate) struct MetricRows {
     description: StringBuilder,
     temporality: StringBuilder,
     is_monotonic: BooleanBuilder,
+    series_id: StringBuilder,
     time_unix_nano: Int64Builder,
     start_time_unix_nano: Int64Builder,
     values: ValueColumns,
@@ -62,6 +72,7 @@ impl MetricRows {
             description: StringBuilder::new(),
             temporality: StringBuilder::new(),
             is_monotonic: BooleanBuilder::new(),
+            series_id: StringBuilder::new(),
             time_unix_nano: Int64Builder::new(),
             start_time_unix_nano: Int64Builder::new(),
             values: ValueColumns::new(),
@@ -83,6 +94,10 @@ impl MetricRows {
         append_text(&mut self.description, &metric.metric.description);
         self.temporality.append_option(metric.temporality.as_deref());
         self.is_monotonic.append_option(metric.kind.is_monotonic);
+        self.series_id.append_value(format!(
+            "{:016x}",
+            series::together(&[metric.series(), origin.resource.series, origin.scope.series, series::of_attributes(point.attributes),])
+        ));
         append_instant(&mut self.time_unix_nano, point.time_unix_nano);
         append_instant(&mut self.start_time_unix_nano, point.start_time_unix_nano);
         self.values.append(point.value);
@@ -105,6 +120,7 @@ impl MetricRows {
         columns.push(Arc::new(self.description.finish()));
         columns.push(Arc::new(self.temporality.finish()));
         columns.push(Arc::new(self.is_monotonic.finish()));
+        columns.push(Arc::new(self.series_id.finish()));
         columns.push(Arc::new(self.time_unix_nano.finish()));
         columns.push(Arc::new(self.start_time_unix_nano.finish()));
         self.values.finish_into(&mut columns);

@@ -8,6 +8,7 @@ mod metrics;
 mod numbers;
 mod point;
 mod resource;
+mod series;
 mod spans;
 mod value;
 

@@ -9,12 +9,14 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::attributes::{Attributes, Entries, entries};
 use super::columns::{Columns, MapColumn, PromotedColumns, append_text};
+use super::series;
 use super::value::entity_refs;
 
 /// A resource, ready to be appended.
 #[derive(Debug)]
 pub(crate) struct ResourceView<'a> {
     pub(crate) attributes: Attributes<'a>,
+    pub(crate) series: u64,
     dropped_attributes_count: u32,
     entity_refs: Option<String>,
     schema_url: &'a str,
@@ -25,6 +27,7 @@ impl<'a> ResourceView<'a> {
         let received = resource.map_or(&[][..], |resource| &resource.attributes);
         Self {
             attributes: Attributes::of_resource(received),
+            series: series::of_attributes(received),
             dropped_attributes_count: resource.map_or(0, |resource| resource.dropped_attributes_count),
             entity_refs: resource.and_then(|resource| entity_refs(&resource.entity_refs)),
             schema_url,
@@ -38,6 +41,7 @@ pub(crate) struct ScopeView<'a> {
     name: &'a str,
     version: &'a str,
     attributes: Entries<'a>,
+    pub(crate) series: u64,
     dropped_attributes_count: u32,
     schema_url: &'a str,
 }
@@ -48,6 +52,7 @@ impl<'a> ScopeView<'a> {
             name: scope.map_or("", |scope| &scope.name),
             version: scope.map_or("", |scope| &scope.version),
             attributes: scope.map_or_else(Vec::new, |scope| entries(&scope.attributes)),
+            series: series::of_scope(scope),
             dropped_attributes_count: scope.map_or(0, |scope| scope.dropped_attributes_count),
             schema_url,
         }

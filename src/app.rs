@@ -161,8 +161,15 @@ impl App {
     /// When what the folder holds cannot be used.
     pub async fn build(doors: Doors, clock: SharedClock) -> Result<Self, BuildError> {
         let Doors { config, listeners: Listeners { grpc, http, api: api_listener }, addresses, lock } = doors;
-        let waiting =
-            Waiting::open(&grpc, &http).map_err(|source| BuildError::Listen { address: addresses.grpc, purpose: "OTLP", source })?;
+        // Senders that speak TLS wait until the doors are open: nobody could answer them yet.
+        let waiting = match &config.collector.tls {
+            Some(_) => None,
+            None => Some(Waiting::open(&grpc, &http).map_err(|source| BuildError::Listen {
+                address: addresses.grpc,
+                purpose: "OTLP",
+                source,
+            })?),
+        };
         let tables = Tables::open(&TablesConfig { dir: config.tables_dir(), access: Access::ReadWrite }).await?;
         let ledger = Ledger::open(&config.ledger_file()).await?;
         // Queries of people and the judge's own have separate memory, so that neither starves the other.
@@ -180,7 +187,9 @@ impl App {
         let collector =
             Collector::open(config.collector_settings(), tables, clock).await.map_err(|cause| BuildError::Collector(Box::new(cause)))?;
         let _ = meter.set(collector.meter()); // set once, here
-        waiting.close().await;
+        if let Some(waiting) = waiting {
+            waiting.close().await;
+        }
         let grace = Duration::from_secs(config.shutdown_seconds);
         Ok(Self { collector, scheduler, api, serving, ready, grpc, http, grace, ledger, lock })
     }

@@ -112,8 +112,9 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let mut mistakes = Vec::new();
-        for (name, address) in [("grpc", self.grpc), ("http", self.http), ("api", self.api)] {
-            if !address.ip().is_loopback() && !self.allow_remote {
+        let asks = self.collector.asks_who_sends();
+        for (name, address, asks) in [("grpc", self.grpc, asks), ("http", self.http, asks), ("api", self.api, false)] {
+            if !address.ip().is_loopback() && !asks && !self.allow_remote {
                 mistakes.push(format!(
                     "{name} = {address} can be reached from other machines, and nothing here asks who calls: \
                      take a loopback address, or allow it with --allow-remote"
@@ -169,6 +170,23 @@ mod tests {
         assert_eq!(wrong.mistakes.len(), 5, "{wrong}");
         assert!(wrong.to_string().contains("collector.upkeep.grace_seconds = 0"), "{wrong}");
         assert!(wrong.to_string().contains("--allow-remote"));
+    }
+
+    #[test]
+    fn the_ports_are_those_that_senders_expect() {
+        let config = Config::default();
+        assert_eq!((config.grpc.to_string(), config.http.to_string()), ("127.0.0.1:4317".to_owned(), "127.0.0.1:4318".to_owned()));
+    }
+
+    #[test]
+    fn ports_that_ask_who_sends_may_be_reached_from_other_machines() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("h.toml");
+        let remote = "grpc = \"0.0.0.0:1\"\nhttp = \"0.0.0.0:2\"\n[collector.tls]\ncert_file = \"c\"\nkey_file = \"k\"\n";
+        std::fs::write(&file, remote).unwrap();
+        assert_eq!(Config::load(Some(&file), &Flags::default()).unwrap_err().mistakes.len(), 2, "TLS alone asks nobody");
+        std::fs::write(&file, format!("{remote}client_ca_file = \"a\"\n")).unwrap();
+        assert!(Config::load(Some(&file), &Flags::default()).is_ok());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::config::{CollectorConfig, DamagePolicy};
 use crate::flush::{self, Flusher, Progress};
 use crate::intake::{Carried, Intake};
 use crate::otlp;
+use crate::otlp::tls::{Tls, TlsError};
 use crate::replay::{self, COLLECTOR_ID, Committed, Overflow, ReplayError, Replayed};
 use crate::rollup::{CohortKeys, Operations, Rollup};
 use crate::rows::Rows;
@@ -42,12 +43,15 @@ pub enum OpenError {
     /// What the log holds cannot be brought back.
     #[error("cannot bring back what the log holds")]
     Replay(#[from] ReplayError),
+    /// TLS is asked for and cannot be spoken.
+    #[error("cannot speak TLS on the ports for OTLP")]
+    Tls(#[from] TlsError),
 }
 
 impl Classified for OpenError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Folder { .. } => Fault::Unavailable,
+            Self::Folder { .. } | Self::Tls(_) => Fault::Unavailable,
             Self::Replay(error) => error.fault(),
         }
     }
@@ -93,6 +97,7 @@ pub struct Collector {
     config: CollectorConfig,
     id: String,
     tables: Tables,
+    tls: Option<Tls>,
     intake: Arc<Intake>,
     batcher: JoinHandle<()>,
     hurry: Arc<AtomicBool>,
@@ -120,6 +125,7 @@ impl Collector {
     }
 
     pub(crate) async fn open_on(config: CollectorConfig, tables: Tables, clock: SharedClock, syncer: Syncer) -> Result<Self, OpenError> {
+        let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let dir = config.wal.dir.clone();
         let folder = |source| OpenError::Folder { dir: dir.clone(), source };
         let id = collector_id(&dir).map_err(folder)?;
@@ -149,7 +155,7 @@ impl Collector {
             expanded_bytes_max: config.expanded_bytes_max(),
             closed: CancellationToken::new(),
         };
-        Ok(Self { config, id, tables, intake: Arc::new(intake), batcher, hurry, replayed })
+        Ok(Self { config, id, tables, tls, intake: Arc::new(intake), batcher, hurry, replayed })
     }
 
     /// Publishes what a log folder holds and the tables lack, without writing anything. For reading a data folder that no server has open.
@@ -190,11 +196,14 @@ impl Collector {
     pub async fn serve(self, grpc: TcpListener, http: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
         let serving = CancellationToken::new();
         let flushing = CancellationToken::new();
-        let door = otlp::Door::new(self.intake.clone(), &self.config);
+        let door = otlp::Door::new(self.intake.clone(), &self.config, self.tls.clone());
         let mut listeners = JoinSet::new();
         listeners.spawn(otlp::grpc::serve(grpc, door.clone(), serving.clone()));
         listeners.spawn(otlp::http::serve(http, door, serving.clone()));
         let mut flushers = self.start_flushers(&flushing);
+        if let Some(tls) = self.tls.clone() {
+            flushers.spawn(tls.follow(flushing.clone()));
+        }
         let early = tokio::select! {
             () = stop.cancelled() => Ok(()),
             Some(ended) = listeners.join_next() => ended.map_err(ServeError::Panic).flatten(),

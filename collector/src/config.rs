@@ -35,6 +35,8 @@ pub struct CollectorConfig {
     pub cors_allowed_origins: Vec<String>,
     /// Who may send. Without any, everybody may.
     pub tokens: Vec<TokenConfig>,
+    /// TLS on both ports. Without it they speak plain text.
+    pub tls: Option<TlsConfig>,
     /// Rows become visible after this long, in milliseconds,
     pub batch_age_ms: u64,
     /// or once there are this many.
@@ -73,6 +75,7 @@ impl Default for CollectorConfig {
             connection_age_max_seconds: 0,
             cors_allowed_origins: Vec::new(),
             tokens: Vec::new(),
+            tls: None,
             batch_age_ms: 250,
             batch_rows_max: 32_768,
             rollup_flush_age_ms: 4_000,
@@ -94,6 +97,18 @@ fn bytes(size: usize) -> u64 {
 
 fn owned(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+/// Certificate and key of both ports, in PEM. They are taken over anew when the files change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The server's certificate, and those between it and its root.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+    /// Roots of the certificates that senders must show; without it they need none.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// A token that lets its holder send.
@@ -195,6 +210,11 @@ impl CollectorConfig {
         let own = least.into_iter().filter(|(_, found, least)| found < least);
         let own = own.map(|(name, found, least)| format!("collector.{name} = {found}: it has to be at least {least}"));
         own.chain(self.upkeep.mistakes().into_iter().map(|mistake| format!("collector.upkeep.{mistake}"))).collect()
+    }
+
+    /// Whether senders are asked who they are, by a token or by a certificate.
+    pub fn asks_who_sends(&self) -> bool {
+        !self.tokens.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
     }
 
     pub(crate) fn admission_wait(&self) -> Duration {

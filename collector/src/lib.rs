@@ -14,6 +14,7 @@ mod intake;
 
 mod base64;
 mod decode;
+mod hash;
 mod hex;
 mod rollup;
 mod rows;
@@ -32,7 +33,8 @@ mod stats;
 mod tests;
 
 pub use collector::{Collector, Meter, OpenError, ServeError};
-pub use config::{CollectorConfig, DamagePolicy, TokenConfig, TokenDigest, WalConfig};
+pub use config::{CollectorConfig, DamagePolicy, TlsConfig, TokenConfig, TokenDigest, WalConfig};
+pub use otlp::tls::TlsError;
 pub use otlp::waiting::Waiting;
 pub use replay::{ReplayError, Replayed};
 pub use request::{Encoding, Request, Signal};

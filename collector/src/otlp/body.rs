@@ -149,26 +149,30 @@ pub(super) async fn drain(mut body: Body, bytes_max: usize) {
 async fn collect(body: &mut Body, bytes_max: usize, announced: Announced, admitted: &mut Admitted) -> Result<VecDeque<Bytes>, BodyError> {
     let mut chunks: VecDeque<Bytes> = VecDeque::new();
     let (mut bytes, mut reserved) = (0_usize, 0_usize);
+    let most = match announced {
+        Announced::ByHeader => bytes_max,
+        Announced::ByFrame => bytes_max.saturating_add(FRAME_BYTES),
+    };
     let mut length = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    if length.is_some_and(|length| length > bytes_max) {
+    if length.is_some_and(|length| length > most) {
         return Err(BodyError::TooLarge { max: bytes_max });
     }
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Cut)?.into_data() else { continue };
         bytes = bytes.saturating_add(data.len());
         chunks.push_back(data);
-        if bytes > bytes_max {
+        if bytes > most {
             return Err(BodyError::TooLarge { max: bytes_max });
         }
         if length.is_none() && announced == Announced::ByFrame {
             length =
                 peek(&chunks).map(|[_, length @ ..]| usize::try_from(u32::from_be_bytes(length)).map_or(usize::MAX, |n| n + FRAME_BYTES));
-            if length.is_some_and(|length| length > bytes_max) {
+            if length.is_some_and(|length| length > most) {
                 return Err(BodyError::TooLarge { max: bytes_max });
             }
         }
         if bytes > reserved {
-            let wanted = bytes.max(length.unwrap_or_else(|| (reserved + AHEAD_BYTES).min(bytes_max)));
+            let wanted = bytes.max(length.unwrap_or_else(|| (reserved + AHEAD_BYTES).min(most)));
             admitted.grow(wanted - reserved).await?;
             reserved = wanted;
         }

@@ -37,7 +37,7 @@ const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd,defla
 
 /// Serves until told to stop, and then until what has been begun is answered.
 pub(crate) async fn serve(listener: TcpListener, door: Door, stop: CancellationToken) -> Result<(), ServeError> {
-    let connections = door.connections;
+    let connections = door.connections.clone();
     super::serve::serve(listener, connections, Versions::Http2, stop, move |peer, request| answer(door.clone(), peer, request)).await;
     Ok(())
 }

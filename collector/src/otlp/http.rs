@@ -26,7 +26,7 @@ const JSON: &str = "application/json";
 
 /// Serves until told to stop, and then until what has been begun is answered.
 pub(crate) async fn serve(listener: TcpListener, door: Door, stop: CancellationToken) -> Result<(), ServeError> {
-    let connections = door.connections;
+    let connections = door.connections.clone();
     super::serve::serve(listener, connections, Versions::Both, stop, move |peer, request| answer(door.clone(), peer, request)).await;
     Ok(())
 }

@@ -14,6 +14,7 @@ mod serve;
 mod status;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;
 mod token;
 pub(crate) mod waiting;
 
@@ -34,6 +35,7 @@ use body::{Announced, Coding, Limits};
 use cors::Origins;
 use serve::Connections;
 use status::Refused;
+use tls::Tls;
 use token::{NO_TOKEN, Tokens};
 
 /// A message to the sender is cut off here, so that no answer gets large.
@@ -61,9 +63,9 @@ struct Asked {
 }
 
 impl Door {
-    pub(crate) fn new(intake: Arc<Intake>, config: &CollectorConfig) -> Self {
+    pub(crate) fn new(intake: Arc<Intake>, config: &CollectorConfig, tls: Option<Tls>) -> Self {
         let limits = Limits { bytes_max: config.request_bytes_max, timeout: config.body_timeout() };
-        let connections = Connections::new(config);
+        let connections = Connections::new(config, tls);
         Self { intake, limits, connections, tokens: Tokens::new(&config.tokens), origins: Origins::new(&config.cors_allowed_origins) }
     }
 
@@ -95,11 +97,7 @@ impl Door {
 
     async fn take_from(&self, source: Source, asked: &Asked, body: Body) -> Result<Option<Rejected>, Refused> {
         let admitted = self.intake.admission.begin(source);
-        let mut limits = self.limits;
-        if asked.announced == Announced::ByFrame {
-            limits.bytes_max = limits.bytes_max.saturating_add(body::FRAME_BYTES);
-        }
-        let raw = body::read(body, limits, asked.announced, admitted).await?;
+        let raw = body::read(body, self.limits, asked.announced, admitted).await?;
         let (raw, coding) = match asked.announced {
             Announced::ByHeader => (raw, asked.coding),
             Announced::ByFrame => grpc::unframe(raw, asked.coding)?,

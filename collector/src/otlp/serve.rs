@@ -15,11 +15,13 @@ use axum::response::Response;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::tls::Tls;
 use crate::config::CollectorConfig;
 
 /// What a sender may send ahead of what has been read, for one call. A connection has as much for each of its calls: with less, calls that wait for
@@ -36,27 +38,37 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How connections are treated.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Connections {
-    pub(super) most: usize,
-    pub(super) streams_max: u32,
-    pub(super) header_timeout: Duration,
-    pub(super) age_max: Option<Duration>,
+    most: usize,
+    streams_max: u32,
+    limits: Limits,
+    tls: Option<Tls>,
+}
+
+/// How long a connection may last, and be silent.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    header_timeout: Duration,
+    age_max: Option<Duration>,
 }
 
 impl Connections {
-    pub(super) fn new(config: &CollectorConfig) -> Self {
+    pub(super) fn new(config: &CollectorConfig, tls: Option<Tls>) -> Self {
         Self {
             most: config.connections_max.clamp(1, Semaphore::MAX_PERMITS),
             streams_max: config.streams_max.clamp(1, STREAMS_MOST),
-            header_timeout: Duration::from_secs(config.header_timeout_seconds.max(1)),
-            age_max: Some(Duration::from_secs(config.connection_age_max_seconds)).filter(|age| !age.is_zero()),
+            limits: Limits {
+                header_timeout: Duration::from_secs(config.header_timeout_seconds.max(1)),
+                age_max: Some(Duration::from_secs(config.connection_age_max_seconds)).filter(|age| !age.is_zero()),
+            },
+            tls,
         }
     }
 
     fn builder(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.header_timeout).max_buf_size(READ_AHEAD);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout).max_buf_size(READ_AHEAD);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -97,9 +109,19 @@ where
             }
         };
         let (builder, answer, stop) = (builder.clone(), answer.clone(), stop.clone());
+        let (tls, limits) = (connections.tls.as_ref().map(Tls::acceptor), connections.limits);
         open.spawn(async move {
             let answer = move |request| answer(peer.ip(), request);
-            converse(stream, &builder, connections, stop, answer).await;
+            if greeted(&stream, limits, &stop).await {
+                match tls {
+                    None => converse(stream, &builder, limits, stop, answer).await,
+                    Some(tls) => match tokio::time::timeout(limits.header_timeout, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => converse(stream, &builder, limits, stop, answer).await,
+                        Ok(Err(error)) => tracing::debug!(%error, peer = %peer.ip(), "a sender and this server could not agree on TLS"),
+                        Err(_) => tracing::debug!(peer = %peer.ip(), "a sender was too slow to agree on TLS"),
+                    },
+                }
+            }
             drop(place);
         });
         while open.try_join_next().is_some() {}
@@ -108,29 +130,31 @@ where
     while open.join_next().await.is_some() {}
 }
 
+/// Whether the other side has said something. No timer runs in hyper before that: the first bytes tell the version of HTTP.
+async fn greeted(stream: &TcpStream, limits: Limits, stop: &CancellationToken) -> bool {
+    let spoken = stop.run_until_cancelled(tokio::time::timeout(limits.header_timeout, stream.peek(&mut [0]))).await;
+    let _ = stream.set_nodelay(true);
+    matches!(spoken, Some(Ok(Ok(1))))
+}
+
 /// Answers the requests of one connection, until it ends, is too old, or the server stops.
-async fn converse<F>(
-    stream: TcpStream,
+async fn converse<S, F>(
+    stream: S,
     builder: &auto::Builder<TokioExecutor>,
-    connections: Connections,
+    limits: Limits,
     stop: CancellationToken,
     answer: impl Fn(HttpRequest) -> F + Send + Sync,
 ) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    // The first bytes tell the version of HTTP; no timer runs in hyper before that.
-    let spoken = stop.run_until_cancelled(tokio::time::timeout(connections.header_timeout, stream.peek(&mut [0]))).await;
-    if !matches!(spoken, Some(Ok(Ok(1)))) {
-        return;
-    }
-    let _ = stream.set_nodelay(true);
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let answered = answer(request.map(Body::new));
         async move { Ok::<_, Infallible>(answered.await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let aged = async {
-        match connections.age_max {
+        match limits.age_max {
             Some(age) => tokio::time::sleep(age).await,
             None => std::future::pending().await,
         }

@@ -76,7 +76,8 @@ impl From<BodyError> for Refused {
                 Self { reason: Reason::TooLarge, ..Self::form(Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, message) }
             }
             BodyError::Slow { .. } => {
-                Self { reason: Reason::Slow, ..Self::form(Code::DeadlineExceeded, StatusCode::REQUEST_TIMEOUT, message) }
+                // The line was slow, not the request wrong: senders drop what a 408 answers.
+                Self { reason: Reason::Slow, ..Self::by(Fault::Busy, message) }
             }
             BodyError::Corrupt { .. } | BodyError::Cut(_) | BodyError::Frame(_) => Self::by(Fault::Invalid, message),
             BodyError::Overloaded(_) => Self::by(Fault::Busy, message),

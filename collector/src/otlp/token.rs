@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
+use crate::base64;
 use crate::config::{TokenConfig, TokenDigest};
 
 /// What stands for a token in metrics where there is none.
@@ -24,10 +25,19 @@ impl Tokens {
         if self.0.is_empty() {
             return Some(NO_TOKEN.clone());
         }
-        let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-        let shown = TokenDigest::of(token.trim());
+        let (scheme, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        let shown = match scheme.to_ascii_lowercase().as_str() {
+            "bearer" => TokenDigest::of(credentials.trim()),
+            "basic" => TokenDigest::of(&password(credentials.trim())?),
+            _ => return None,
+        };
         // All are compared, so that the time tells nothing.
-        let found = self.0.iter().filter(|(_, digest)| digest.matches(&shown)).fold(None, |_, (name, _)| Some(name.clone()));
-        found.filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+        self.0.iter().filter(|(_, digest)| digest.matches(&shown)).fold(None, |_, (name, _)| Some(name.clone()))
     }
+}
+
+/// Where a sender can only show a user and a password, the token is the password; the user's name says nothing.
+fn password(credentials: &str) -> Option<String> {
+    let decoded = String::from_utf8(base64::decode(credentials)?).ok()?;
+    decoded.split_once(':').map(|(_, password)| password.to_owned())
 }

@@ -34,13 +34,11 @@ proptest! {
                     Records::Metrics(_) => ("/v1/metrics", METRICS),
                     Records::Logs(_) => ("/v1/logs", LOGS),
                 };
-                for (media_type, body) in MEDIA_TYPES.into_iter().zip([protobuf(&records).body, to_json::request(&records).body]) {
-                    let answer = http1(served.http, post(path, &[("content-type", media_type)], damaged(body.to_vec(), &damage))).await;
-                    assert!([200, 400].contains(&answer.status.as_u16()), "{} {:?}", answer.status, answer.body);
-                    match (answer.status, media_type == MEDIA_TYPES[0]) {
-                        (StatusCode::OK, _) => accepted += 1,
-                        (_, true) => assert_eq!(RpcStatus::decode(answer.body).unwrap().code, 3),
-                        (_, false) => assert_eq!(answer.json()["code"], 3),
+                for (media_type, body) in [(PROTOBUF, protobuf(&records).body), (JSON, to_json::request(&records).body)] {
+                    let answer = http1(served.http, post(path, &[media_type], damaged(body.to_vec(), &damage))).await;
+                    match answer.status {
+                        StatusCode::OK => accepted += 1,
+                        status => assert_eq!((status, answer.refusal().0), (StatusCode::BAD_REQUEST, 3)),
                     }
                 }
                 let answer = call(&served, method, "identity", &damaged(protobuf(&records).body.to_vec(), &damage)).await;

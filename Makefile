@@ -36,9 +36,9 @@ lint: need-rust ## Formatting and clippy, warnings as errors.
 fmt: need-rust ## Formats the code.
 	$(CARGO) fmt --all
 
-bench-ingest: need-rust ## What a span costs and what the server holds out; built for release, by hand. SCENARIO="cost latency" chooses.
+bench-ingest: need-rust ## What a record costs, what the server holds out, and a peer beside it; built for release, by hand. SCENARIO="cost latency" chooses.
 	$(CARGO) bench --locked --bench ingest --no-run
-	taskset -c 1 $(CARGO) bench --locked --bench ingest -- $(SCENARIO)
+	OTLP2PARQUET="$$(sh benches/ingest/peers.sh $(CARGO_TARGET_DIR)/peers)" taskset -c 1 $(CARGO) bench --locked --bench ingest -- $(SCENARIO)
 
 bench: need-rust ## Runs the benches; by hand, the results go into the notes.
 	$(CARGO) bench --locked --profile dev --bench judge

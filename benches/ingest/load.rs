@@ -12,7 +12,7 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::payload::Payload;
+use crate::payload::{Payload, Signal};
 use crate::server::Server;
 
 /// How a request is written and sent.
@@ -105,44 +105,44 @@ enum Answer {
 /// One connection.
 #[derive(Clone)]
 enum Client {
-    Grpc(Grpc<Channel>),
+    Grpc { grpc: Grpc<Channel>, path: &'static str },
     Http { client: reqwest::Client, url: String, media_type: &'static str, coding: Option<&'static str> },
 }
 
 impl Client {
-    async fn open(server: &Server, wire: Wire) -> Self {
+    async fn open(server: &Server, signal: Signal, wire: Wire) -> Self {
+        let (method, path) = match signal {
+            Signal::Traces => ("/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/v1/traces"),
+            Signal::Logs => ("/opentelemetry.proto.collector.logs.v1.LogsService/Export", "/v1/logs"),
+            Signal::Metrics => ("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", "/v1/metrics"),
+        };
         match wire {
             Wire::Grpc | Wire::GrpcGzip | Wire::GrpcZstd => {
                 let endpoint = Endpoint::from_shared(server.grpc.clone()).expect("the server told its address");
                 let channel = endpoint.initial_stream_window_size(4 << 20).connect().await.expect("the server listens");
                 let grpc = Grpc::new(channel);
-                Self::Grpc(match wire {
+                let grpc = match wire {
                     Wire::GrpcGzip => grpc.send_compressed(CompressionEncoding::Gzip),
                     Wire::GrpcZstd => grpc.send_compressed(CompressionEncoding::Zstd),
                     Wire::Grpc | Wire::HttpProtobuf | Wire::HttpGzip | Wire::HttpJson => grpc,
-                })
+                };
+                Self::Grpc { grpc, path: method }
             }
             Wire::HttpProtobuf | Wire::HttpGzip | Wire::HttpJson => {
                 let client = reqwest::Client::builder().pool_max_idle_per_host(1).build().expect("the settings are good");
                 let media_type = if wire == Wire::HttpJson { "application/json" } else { "application/x-protobuf" };
-                Self::Http {
-                    client,
-                    url: format!("{}/v1/traces", server.http),
-                    media_type,
-                    coding: (wire == Wire::HttpGzip).then_some("gzip"),
-                }
+                Self::Http { client, url: format!("{}{path}", server.http), media_type, coding: (wire == Wire::HttpGzip).then_some("gzip") }
             }
         }
     }
 
     async fn send(&mut self, body: Bytes) -> Answer {
         match self {
-            Self::Grpc(grpc) => {
+            Self::Grpc { grpc, path } => {
                 if grpc.ready().await.is_err() {
                     return Answer::Retryable;
                 }
-                let path = http_path("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
-                match grpc.unary(tonic::Request::new(body), path, Raw).await {
+                match grpc.unary(tonic::Request::new(body), http_path(path), Raw).await {
                     Ok(_) => Answer::Acknowledged,
                     Err(status) if status.code() == Code::Unavailable => Answer::Retryable,
                     Err(status) => {
@@ -224,12 +224,13 @@ pub(crate) enum Until {
 
 /// Each place in the crowd sends its next request once the last one is answered; what is refused for now is sent again after a second.
 pub(crate) async fn closed_loop(server: &Server, wire: Wire, payload: Payload, crowd: Crowd, until: Until) -> Outcome {
+    let signal = payload.signal;
     let payload = Arc::new(Mutex::new(payload));
     let tally = Arc::new(Tally::default());
     let (start, taken) = (Instant::now(), Arc::new(AtomicU64::new(0)));
     let mut senders = tokio::task::JoinSet::new();
     for _ in 0..crowd.connections {
-        let client = Client::open(server, wire).await;
+        let client = Client::open(server, signal, wire).await;
         for _ in 0..crowd.in_flight {
             let (mut client, payload, tally, taken) = (client.clone(), payload.clone(), tally.clone(), taken.clone());
             senders.spawn(async move {
@@ -263,12 +264,12 @@ pub(crate) async fn closed_loop(server: &Server, wire: Wire, payload: Payload, c
 }
 
 /// Sends at a steady rate; a latency counts from when the request should have been sent.
-pub(crate) async fn open_loop(server: &Server, mut payload: Payload, spans_per_second: f64, lasting: Duration) -> Outcome {
-    let every = Duration::from_secs_f64(payload.spans() as f64 / spans_per_second);
+pub(crate) async fn open_loop(server: &Server, mut payload: Payload, records_per_second: f64, lasting: Duration) -> Outcome {
+    let every = Duration::from_secs_f64(payload.records() as f64 / records_per_second);
     let tally = Arc::new(Tally::default());
     let mut clients = Vec::new();
     for _ in 0..4 {
-        clients.push(Client::open(server, Wire::Grpc).await);
+        clients.push(Client::open(server, payload.signal, Wire::Grpc).await);
     }
     let start = Instant::now();
     let mut senders = tokio::task::JoinSet::new();

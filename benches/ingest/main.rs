@@ -13,7 +13,7 @@ use std::time::Duration;
 use haldane_store::{Clock as _, SystemClock};
 
 use load::{Crowd, Outcome, Until, Wire};
-use payload::Payload;
+use payload::{Payload, Signal};
 use server::Server;
 
 /// Spans in a request.
@@ -28,6 +28,12 @@ fn main() {
         say(&format!("machine: {}", machine()));
         if wanted("cost") {
             cost().await;
+        }
+        if wanted("signals") {
+            signals().await;
+        }
+        if wanted("peers") {
+            peers().await;
         }
         if wanted("sustained") {
             sustained().await;
@@ -61,8 +67,12 @@ fn folder() -> PathBuf {
 }
 
 fn payload(spans: usize, seed: u64) -> Payload {
+    payload_of(Signal::Traces, spans, seed)
+}
+
+fn payload_of(signal: Signal, records: usize, seed: u64) -> Payload {
     let now = SystemClock.now().as_nanos();
-    Payload::new(spans, seed, u64::try_from(now).expect("after 1970"))
+    Payload::new(signal, records, seed, u64::try_from(now).expect("after 1970"))
 }
 
 fn median(mut numbers: Vec<f64>) -> f64 {
@@ -70,32 +80,95 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-/// Fixed work: processor time until all of it is committed.
+/// What fixed work took.
+struct Cost {
+    cpu_us: f64,
+    rate: f64,
+    bytes: f64,
+    peak_mb: f64,
+}
+
+const COLUMNS: &str = "CPU us/record   records/s   B/record   peak MB   (medians of 5)";
+
+impl Cost {
+    /// Processor time until all of it is committed.
+    async fn of(server: Server, wire: Wire, payload: Payload, requests: u64) -> Self {
+        let before = server.cpu();
+        let (table, batch) = (payload.signal.table(), payload.records() as u64);
+        let crowd = Crowd { connections: 4, in_flight: 2 };
+        let outcome = load::closed_loop(&server, wire, payload, crowd, Until::Requests(requests)).await;
+        assert_eq!((outcome.acknowledged, outcome.refused_for_good), (requests, 0), "{outcome:?}");
+        let records = requests * batch;
+        server.wait_for(table, records);
+        let (rows, bytes) = server.committed(table);
+        assert_eq!(rows, records, "each is there once");
+        let cpu_us = (server.cpu() - before).as_secs_f64() * 1e6 / records as f64;
+        let cost = Self {
+            cpu_us,
+            rate: records as f64 / outcome.took.as_secs_f64(),
+            bytes: bytes as f64 / rows as f64,
+            peak_mb: server.peak_mb(),
+        };
+        server.kill();
+        cost
+    }
+
+    fn say_median(name: &str, costs: &[Self]) {
+        let of = |figure: fn(&Self) -> f64| median(costs.iter().map(figure).collect());
+        let (cpu, rate, bytes, peak) = (of(|cost| cost.cpu_us), of(|cost| cost.rate), of(|cost| cost.bytes), of(|cost| cost.peak_mb));
+        say(&format!("  {name:18} {cpu:14.2} {rate:11.0} {bytes:10.1} {peak:9.0}"));
+    }
+}
+
+/// By the way a request comes.
 async fn cost() {
-    say(&format!("cost: {BATCH} spans of {:.0} bytes a request, 4 connections with 2 in flight", payload(BATCH, 1).bytes_per_span()));
-    say("  wire                 CPU us/span   spans/s    B/span   peak MB   (medians)");
+    say(&format!("cost: {BATCH} spans of {:.0} bytes a request, 4 connections with 2 in flight", payload(BATCH, 1).bytes_per_record()));
+    say(&format!("  wire               {COLUMNS}"));
     for wire in [Wire::Grpc, Wire::GrpcGzip, Wire::GrpcZstd, Wire::HttpProtobuf, Wire::HttpGzip, Wire::HttpJson] {
         let requests = if wire == Wire::HttpJson { 200 } else { 1_000 };
-        let mut figures: [Vec<f64>; 4] = Default::default();
+        let mut costs = Vec::new();
         for run in 0..RUNS {
-            let server = Server::start(&folder());
-            let before = server.cpu();
-            let crowd = Crowd { connections: 4, in_flight: 2 };
-            let outcome = load::closed_loop(&server, wire, payload(BATCH, run), crowd, Until::Requests(requests)).await;
-            assert_eq!((outcome.acknowledged, outcome.refused_for_good), (requests, 0), "{outcome:?}");
-            let spans = requests * BATCH as u64;
-            server.wait_for("spans", spans);
-            server.wait_for("red", 1);
-            let (rows, bytes) = server.committed("spans");
-            assert_eq!(rows, spans, "each span is there once");
-            let cpu = (server.cpu() - before).as_secs_f64() * 1e6 / spans as f64;
-            let one = [cpu, spans as f64 / outcome.took.as_secs_f64(), bytes as f64 / rows as f64, server.peak_mb()];
-            figures.iter_mut().zip(one).for_each(|(figure, number)| figure.push(number));
-            server.kill();
+            costs.push(Cost::of(Server::start(&folder()), wire, payload(BATCH, run), requests).await);
         }
-        let [cpu, rate, bytes, peak] = figures.map(median);
-        say(&format!("  {:18} {cpu:12.2} {rate:10.0} {bytes:9.1} {peak:9.0}", wire.name()));
+        Cost::say_median(wire.name(), &costs);
     }
+}
+
+/// By what a request holds.
+async fn signals() {
+    say(&format!("signals: {BATCH} records a request over gRPC, 4 connections with 2 in flight"));
+    say(&format!("  records            {COLUMNS}"));
+    for signal in [Signal::Traces, Signal::Logs, Signal::Metrics] {
+        let mut costs = Vec::new();
+        for run in 0..RUNS {
+            costs.push(Cost::of(Server::start(&folder()), Wire::Grpc, payload_of(signal, BATCH, run), 600).await);
+        }
+        Cost::say_median(signal.records(), &costs);
+        say(&format!("    of {:.0} bytes", payload_of(signal, BATCH, 1).bytes_per_record()));
+    }
+}
+
+/// Beside another program that makes Parquet of OTLP, in turn, over what both speak.
+async fn peers() {
+    let Some(program) = std::env::var_os("OTLP2PARQUET").map(PathBuf::from).filter(|program| program.exists()) else {
+        say("peers: left out; OTLP2PARQUET names no program (benches/ingest/peers.sh installs it)");
+        return;
+    };
+    say(&format!("peers: {BATCH} spans a request over HTTP, 4 connections with 2 in flight; the peer acknowledges what is in memory only"));
+    say(&format!("  program            {COLUMNS}"));
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for run in 0..RUNS {
+        ours.push(Cost::of(Server::start(&folder()), Wire::HttpProtobuf, payload(BATCH, run), 600).await);
+        let Some(peer) = Server::start_peer(&folder(), &program) else {
+            say("  the peer does not start");
+            return;
+        };
+        theirs.push(Cost::of(peer, Wire::HttpProtobuf, payload(BATCH, run), 600).await);
+    }
+    Cost::say_median("haldane", &ours);
+    Cost::say_median("otlp2parquet", &theirs);
+    let cpu = |costs: &[Cost]| median(costs.iter().map(|cost| cost.cpu_us).collect());
+    say(&format!("  ratio of processor time: {:.1}", cpu(&theirs) / cpu(&ours)));
 }
 
 /// A minute at full rate, with nothing left behind.

@@ -1,11 +1,13 @@
 //! The server under load: the real binary on a core of its own, and what the system says of it.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::Value;
 
 /// How long anything may take before the bench gives up.
@@ -13,9 +15,18 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Linux counts processor time in these.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// What takes the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    Haldane,
+    /// Writes Parquet files too, of what it has in memory; takes HTTP only. `benches/ingest/peers.sh` installs it.
+    Otlp2Parquet,
+}
+
 pub(crate) struct Server {
     process: Child,
     data: PathBuf,
+    program: Program,
     pub(crate) grpc: String,
     pub(crate) http: String,
 }
@@ -67,7 +78,33 @@ impl Server {
             }
         }
         let address = |door: &str| doors.get(door).cloned().expect("both were told");
-        Self { grpc: address("grpc"), http: address("http"), process, data: data.to_owned() }
+        Self { grpc: address("grpc"), http: address("http"), process, data: data.to_owned(), program: Program::Haldane }
+    }
+
+    /// The peer, on core 0 with an empty folder; `None` when it is not installed.
+    pub(crate) fn start_peer(data: &Path, program: &Path) -> Option<Self> {
+        let _ = std::fs::remove_dir_all(data);
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let process = Command::new("taskset")
+            .args(["-c", "0"])
+            .arg(program)
+            .args(["--log-level", "error", "--port", &free.port().to_string(), "--output"])
+            .arg(data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let http = format!("http://{free}");
+        let server = Self { grpc: String::new(), http, process, data: data.to_owned(), program: Program::Otlp2Parquet };
+        let start = Instant::now();
+        while std::net::TcpStream::connect(free).is_err() {
+            if start.elapsed() > Duration::from_secs(10) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(server)
     }
 
     /// User and system time so far.
@@ -89,9 +126,12 @@ impl Server {
         std::fs::read_to_string(format!("/proc/{}/{what}", self.process.id())).expect("the server runs")
     }
 
-    /// Rows and bytes in the live files of a table, as its Delta log tells.
+    /// Rows and bytes in the live files of a table, as its Delta log tells; of a peer, in all its files.
     pub(crate) fn committed(&self, table: &str) -> (u64, u64) {
-        committed(&self.data.join("tables").join(table))
+        match self.program {
+            Program::Haldane => committed(&self.data.join("tables").join(table)),
+            Program::Otlp2Parquet => written(&self.data),
+        }
     }
 
     /// Waits until a table has this many rows.
@@ -140,4 +180,19 @@ fn committed(table: &Path) -> (u64, u64) {
         }
     }
     live.values().fold((0, 0), |(rows, bytes), file| (rows + file.0, bytes + file.1))
+}
+
+/// Of the files in a folder that have been written whole.
+fn written(folder: &Path) -> (u64, u64) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return (0, 0) };
+    let entry = |path: PathBuf| {
+        if path.is_dir() {
+            return written(&path);
+        }
+        let whole = File::open(&path).ok().filter(|_| path.extension().is_some_and(|extension| extension == "parquet"));
+        let rows = whole.and_then(|file| SerializedFileReader::new(file).ok()).map(|file| file.metadata().file_metadata().num_rows());
+        let bytes = path.metadata().map_or(0, |metadata| metadata.len());
+        rows.and_then(|rows| u64::try_from(rows).ok()).map_or((0, 0), |rows| (rows, bytes))
+    };
+    entries.filter_map(|found| Some(entry(found.ok()?.path()))).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }

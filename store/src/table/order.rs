@@ -5,18 +5,55 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray, UInt32Array};
-use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
+use arrow::compute::{cast, concat, take};
+use arrow::datatypes::{DataType, Int32Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
 use crate::schema::TableName;
 
-/// The rows in the table's order. What has that order already is not copied.
-pub(super) fn sorted(table: TableName, rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let Some(order) = order_of(table, &rows)? else { return Ok(rows) };
-    let columns = rows.columns().iter().map(|column| taken(column, &order)).collect::<Result<_, _>>()?;
-    RecordBatch::try_new(rows.schema(), columns)
+/// Batches as one, in the table's order. A column is made when it is asked for, so that no more than one is held twice.
+#[derive(Debug)]
+pub(super) struct Sorted<'b> {
+    batches: &'b [RecordBatch],
+    schema: SchemaRef,
+    /// `None` when the rows stand in order.
+    order: Option<UInt32Array>,
+}
+
+impl<'b> Sorted<'b> {
+    pub(super) fn of(table: TableName, batches: &'b [RecordBatch]) -> Result<Self, ArrowError> {
+        let first = batches.first().ok_or_else(|| ArrowError::InvalidArgumentError("no rows".to_owned()))?;
+        let mut sorted = Self { batches, schema: first.schema(), order: None };
+        let by = table.sort_columns().iter().map(|name| sorted.schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        let columns = by.iter().map(|at| sorted.column(*at)).collect::<Result<Vec<_>, _>>()?;
+        let rows = RecordBatch::try_new(Arc::new(sorted.schema.project(&by)?), columns)?;
+        sorted.order = order_of(table, &rows)?;
+        Ok(sorted)
+    }
+
+    /// The types are those of the first batch.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// A column of all batches.
+    pub(super) fn column(&self, at: usize) -> Result<ArrayRef, ArrowError> {
+        let data_type = self.schema.field(at).data_type();
+        let parts = self.batches.iter().map(|batch| in_type(batch.column(at), data_type)).collect::<Result<Vec<_>, _>>()?;
+        let column = match &parts[..] {
+            [one] => one.clone(),
+            several => concat(&several.iter().map(AsRef::as_ref).collect::<Vec<_>>())?,
+        };
+        match &self.order {
+            Some(order) => taken(&column, order),
+            None => Ok(column),
+        }
+    }
 }
 
 /// A column whose rows are all alike is the same in any order.
@@ -29,6 +66,11 @@ fn taken(column: &ArrayRef, order: &UInt32Array) -> Result<ArrayRef, ArrowError>
         return Ok(column.clone());
     }
     take(column, order, None)
+}
+
+/// A column in a type that holds the same values.
+pub(super) fn in_type(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    if column.data_type() == data_type { Ok(column.clone()) } else { cast(column, data_type) }
 }
 
 /// Which row comes first, second, …; `None` when they stand in order.
@@ -82,29 +124,6 @@ fn column<'r>(rows: &'r RecordBatch, name: &str) -> Result<&'r ArrayRef, ArrowEr
     rows.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
 }
 
-/// Several batches as one, in the types of the first.
-pub(super) fn joined(batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
-    let [first, others @ ..] = batches else { return Err(ArrowError::InvalidArgumentError("no rows".to_owned())) };
-    if others.is_empty() {
-        return Ok(first.clone());
-    }
-    let schema = first.schema();
-    let alike = batches.iter().map(|batch| in_types_of(&schema, batch)).collect::<Result<Vec<_>, _>>()?;
-    arrow::compute::concat_batches(&schema, &alike)
-}
-
-/// A batch with its columns in the types of a schema of the same columns.
-pub(super) fn in_types_of(schema: &arrow::datatypes::SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    if batch.schema().fields() == schema.fields() {
-        return Ok(batch.clone());
-    }
-    let columns =
-        schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
-            if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast(column, field.data_type()) }
-        });
-    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{DictionaryArray, TimestampMicrosecondArray};
@@ -132,11 +151,15 @@ mod tests {
         fn rows_are_sorted_by_service_and_time_and_stay_in_order_otherwise(
             of in prop::collection::vec((prop::option::of(prop::sample::select(&["b", "a", "", "c"][..])), 0_i64..4), 0..40),
             in_dictionary in any::<bool>(),
+            cut in 0_usize..40,
         ) {
-            let sorted = sorted(TableName::Spans, rows(&of, in_dictionary)).unwrap();
+            let all = rows(&of, in_dictionary);
+            let batches = [all.slice(0, cut.min(of.len())), all.slice(cut.min(of.len()), of.len() - cut.min(of.len()))];
+            let sorted = Sorted::of(TableName::Spans, &batches).unwrap();
+            prop_assert_eq!(sorted.rows(), of.len());
             let mut expected: Vec<_> = of.iter().zip(0_u32..).collect();
             expected.sort_by_key(|(row, _)| **row);
-            let numbers = sorted.column(2).as_primitive::<arrow::datatypes::UInt32Type>().values().to_vec();
+            let numbers = sorted.column(2).unwrap().as_primitive::<arrow::datatypes::UInt32Type>().values().to_vec();
             prop_assert_eq!(numbers, expected.into_iter().map(|(_, number)| number).collect::<Vec<_>>());
         }
     }

@@ -144,6 +144,30 @@ async fn small_files_are_joined_and_no_reader_sees_a_row_missing_or_doubled() {
     assert!(dir.path().join("tables/spans/_delta_log/_last_checkpoint").exists());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_table_does_not_grow_for_ever_and_what_it_told_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    let later = crate::time::UnixNanos::from_seconds(4_000_000_000);
+    let keeps_rows = UpkeepConfig { raw_days: 0, ..eager() };
+    for through in 1..=40_u64 {
+        publish(&tables, through, "a", &[i64::try_from(through).unwrap()]);
+        tables.flush(TableName::Spans, "c").await.unwrap();
+        if through % 4 == 0 {
+            tables.upkeep(TableName::Spans, &keeps_rows, Effort::Whole, later).await.unwrap();
+        }
+    }
+    let files = std::fs::read_dir(dir.path().join("tables/spans/_delta_log")).unwrap().count();
+    assert!(files < 30, "{files} files in the log");
+    assert_eq!(count(&tables, TableName::Spans, "true").await, 40);
+    drop(tables);
+    let again = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+    assert_eq!((count(&again, TableName::Spans, "true").await, again.committed_through(TableName::Spans, "c").await.unwrap()), (40, 40));
+    publish(&again, 41, "a", &[41]);
+    again.flush(TableName::Spans, "c").await.unwrap();
+    assert_eq!(count(&again, TableName::Spans, "true").await, 41);
+}
+
 async fn distinct_times(tables: &Tables) -> i64 {
     let session = SessionContext::new();
     session.register_table("spans", tables.provider(TableName::Spans)).unwrap();

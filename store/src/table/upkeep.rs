@@ -52,7 +52,7 @@ pub struct UpkeepConfig {
     pub raw_days: u32,
     /// Days that `red` and `errors` are kept; 0 keeps them for ever.
     pub rollup_days: u32,
-    /// How long a file stays on the disk after it was removed from its table, in seconds.
+    /// How long a file stays on the disk after it was removed from its table, and a commit in the table's log once a checkpoint has it, in seconds.
     pub grace_seconds: u64,
     /// A checkpoint of a table's log is written each time it has grown by this many commits.
     pub checkpoint_commits: u64,
@@ -172,7 +172,7 @@ impl Tables {
             Effort::Whole => self.join_small(table, config, &mut kept).await,
             Effort::Light => Ok(()),
         };
-        let checkpointed = self.checkpoint(table, config, &mut memory, &mut kept).await;
+        let checkpointed = self.checkpoint(table, config, now, &mut memory, &mut kept).await;
         expired.and(vacuumed).and(joined).and(checkpointed)?;
         Ok(kept)
     }
@@ -218,7 +218,14 @@ impl Tables {
     }
 
     /// Bounds how much of the log a start has to read.
-    async fn checkpoint(&self, table: TableName, config: &UpkeepConfig, memory: &mut Memory, kept: &mut Kept) -> Result<(), DeltaFailure> {
+    async fn checkpoint(
+        &self,
+        table: TableName,
+        config: &UpkeepConfig,
+        now: UnixNanos,
+        memory: &mut Memory,
+        kept: &mut Kept,
+    ) -> Result<(), DeltaFailure> {
         let (version, every) = (self.view(table).committed.version(), config.checkpoint_commits.max(1));
         if memory.checkpoint == 0 {
             memory.checkpoint = version - version % every;
@@ -226,7 +233,9 @@ impl Tables {
         if version >= memory.checkpoint + every {
             let latest = self.view(table).committed.latest().await?;
             checkpoints::create_checkpoint(&latest, None).await?;
-            checkpoints::cleanup_metadata(&latest, None).await?;
+            // The library would keep the log for thirty days: a commit each few seconds is half a million files. A version whose files are gone is of no use.
+            let cutoff = now.as_micros() / 1_000 - i64::try_from(config.grace_seconds).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
+            checkpoints::cleanup_expired_logs_for(version, latest.log_store().as_ref(), cutoff, None).await?;
             (memory.checkpoint, kept.checkpointed) = (version, true);
         }
         Ok(())

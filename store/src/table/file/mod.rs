@@ -22,7 +22,7 @@ use deltalake_core::kernel::Add;
 use parquet::errors::ParquetError;
 
 use super::hot::size_of_batch;
-use super::order;
+use super::order::{Sorted, in_type};
 use crate::schema::TableName;
 
 use properties::GROUP_ROWS_MAX;
@@ -61,8 +61,8 @@ pub enum FileError {
 pub(super) fn write(table: TableName, folder: &Path, batches: &[RecordBatch]) -> Result<Written, FileError> {
     let mut output = Output::new(table, folder);
     for group in groups(&with_values(table, batches)?) {
-        for (day, rows) in by_day(order::joined(group)?)? {
-            output.write_group(day, &[rows])?;
+        for (day, rows) in by_day(group)? {
+            output.write_group(day, &rows)?;
         }
     }
     output.finish()
@@ -115,12 +115,12 @@ impl<'f> Output<'f> {
 
     /// Adds rows of one day, without their column of dates, as one sorted row group.
     pub(super) fn write_group(&mut self, day: i32, batches: &[RecordBatch]) -> Result<(), FileError> {
-        let rows = order::sorted(self.table, order::joined(batches)?)?;
+        let rows = Sorted::of(self.table, batches)?;
         let mut file = match self.files.remove(&day) {
             Some(file) => file,
-            None => OpenFile::create(self.folder, day, &rows.schema())?,
+            None => OpenFile::create(self.folder, day, rows.schema())?,
         };
-        file.write(&order::in_types_of(&file.schema, &rows)?)?;
+        file.write(&rows)?;
         self.files.insert(day, file);
         Ok(())
     }
@@ -172,25 +172,25 @@ fn groups(batches: &[RecordBatch]) -> impl Iterator<Item = &[RecordBatch]> {
 }
 
 /// The rows of each day, without the column that says which.
-fn by_day(rows: RecordBatch) -> Result<Vec<(i32, RecordBatch)>, ArrowError> {
-    let at = rows.schema().index_of(DATE)?;
-    let days = rows.column(at).as_primitive_opt::<Date32Type>().ok_or_else(|| ArrowError::SchemaError("date is no date".to_owned()))?;
-    let mut distinct: Vec<i32> = days.values().to_vec();
-    distinct.dedup();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let without_date = |mut rows: RecordBatch| {
-        rows.remove_column(at);
-        rows
-    };
-    if let [day] = distinct[..] {
-        return Ok(vec![(day, without_date(rows))]);
+fn by_day(batches: &[RecordBatch]) -> Result<BTreeMap<i32, Vec<RecordBatch>>, ArrowError> {
+    let mut by_day: BTreeMap<i32, Vec<RecordBatch>> = BTreeMap::new();
+    for rows in batches {
+        let at = rows.schema().index_of(DATE)?;
+        let days = rows.column(at).as_primitive_opt::<Date32Type>().ok_or_else(|| ArrowError::SchemaError("date is no date".to_owned()))?;
+        let mut distinct: Vec<i32> = days.values().to_vec();
+        distinct.dedup();
+        distinct.sort_unstable();
+        distinct.dedup();
+        for day in &distinct {
+            let mut of_day = match distinct.len() {
+                1 => rows.clone(),
+                _ => filter_record_batch(rows, &days.iter().map(|found| Some(found == Some(*day))).collect())?,
+            };
+            of_day.remove_column(at);
+            by_day.entry(*day).or_default().push(of_day);
+        }
     }
-    let of_day = |day: i32| {
-        let mask = days.iter().map(|found| Some(found == Some(day))).collect();
-        Ok((day, without_date(filter_record_batch(&rows, &mask)?)))
-    };
-    distinct.into_iter().map(of_day).collect()
+    Ok(by_day)
 }
 
 #[derive(Debug)]
@@ -221,9 +221,16 @@ impl OpenFile {
         Ok(Self { schema: schema.clone(), name, draft, day, writer, statistics: Statistics::default() })
     }
 
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), FileError> {
-        self.statistics.add(rows);
-        Ok(self.writer.write(rows)?)
+    fn write(&mut self, rows: &Sorted<'_>) -> Result<(), FileError> {
+        let statistics = &mut self.statistics;
+        let columns = self.schema.fields().iter().enumerate().map(|(at, field)| {
+            let column = in_type(&rows.column(at)?, field.data_type())?;
+            statistics.add_column(field.name(), &column);
+            Ok((field.clone(), column))
+        });
+        self.writer.write(columns)?;
+        self.statistics.rows += rows.rows();
+        Ok(())
     }
 
     fn finish(self) -> Result<(Add, Draft), FileError> {

@@ -4,7 +4,7 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-/// What has so many rows is a row group of its own.
+/// Batches are not joined to more rows than this.
 pub(super) const GROUP_ROWS_MAX: usize = 131_072;
 /// Texts that take more than this are no dictionary.
 pub(super) const DICTIONARY_BYTES_MAX: usize = 4 << 20;

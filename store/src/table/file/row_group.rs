@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use arrow::record_batch::RecordBatch;
+use arrow::error::ArrowError;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::SchemaDescPtr;
 
 use super::chunk::{Chunk, ChunkEncoder};
-use super::properties::{GROUP_ROWS_MAX, has_statistics, properties};
+use super::properties::{has_statistics, properties};
 
 /// The row groups of an open file. Readers take the types of columns from the table, so the file does not carry Arrow's.
 pub(super) struct RowGroups {
     file: SerializedFileWriter<File>,
+    schema: SchemaDescPtr,
     properties: WriterPropertiesPtr,
     chunks: ChunkEncoder,
 }
@@ -31,35 +33,22 @@ impl std::fmt::Debug for RowGroups {
 impl RowGroups {
     pub(super) fn create(file: File, schema: &SchemaRef) -> Result<Self, ParquetError> {
         let properties = Arc::new(properties());
-        let root = ArrowSchemaConverter::new().convert(schema)?.root_schema_ptr();
-        let file = SerializedFileWriter::new(file, root, properties.clone())?;
-        Ok(Self { file, properties, chunks: ChunkEncoder::new()? })
+        let schema = Arc::new(ArrowSchemaConverter::new().convert(schema)?);
+        let file = SerializedFileWriter::new(file, schema.root_schema_ptr(), properties.clone())?;
+        Ok(Self { file, schema, properties, chunks: ChunkEncoder::new()? })
     }
 
-    /// Adds rows in the columns that the file was created with.
-    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
-        for start in (0..rows.num_rows()).step_by(GROUP_ROWS_MAX) {
-            self.write_group(&rows.slice(start, GROUP_ROWS_MAX.min(rows.num_rows() - start)))?;
-        }
-        Ok(())
-    }
-
-    fn write_group(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
-        let schema = rows.schema();
-        let mut encoded: Vec<Option<Chunk>> = Vec::new();
-        let mut leaf = 0;
-        for (field, column) in schema.fields().iter().zip(rows.columns()) {
-            let descr = self.file.schema_descr().column(leaf);
-            encoded.push(self.chunks.encode(&descr, column, has_statistics(field.name()))?);
-            leaf += leaves_of(field)?;
-        }
-        let others = schema.fields().iter().zip(&encoded).filter(|(_, chunk)| chunk.is_none()).map(|(field, _)| field.clone());
-        let mut others = column_writers(others.collect(), &self.properties)?.into_iter();
+    /// Adds a row group; the columns are those that the file was created with, in their order. Each is made, encoded and let go of before the next.
+    pub(super) fn write(&mut self, columns: impl Iterator<Item = Result<(FieldRef, ArrayRef), ArrowError>>) -> Result<(), ParquetError> {
         let mut group = self.file.next_row_group()?;
-        for ((field, column), chunk) in schema.fields().iter().zip(rows.columns()).zip(encoded) {
-            match chunk {
+        let mut leaf = 0;
+        for column in columns {
+            let (field, column) = column?;
+            let descr = self.schema.column(leaf);
+            leaf += leaves_of(&field)?;
+            match self.chunks.encode(&descr, &column, has_statistics(field.name()))? {
                 Some(Chunk { bytes, close }) => group.append_column(&bytes, close)?,
-                None => write_column(&mut group, field, column, &mut others)?,
+                None => write_column(&mut group, &field, &column, &self.properties)?,
             }
         }
         group.close()?;
@@ -76,8 +65,9 @@ fn write_column(
     group: &mut SerializedRowGroupWriter<'_, File>,
     field: &FieldRef,
     column: &ArrayRef,
-    writers: &mut impl Iterator<Item = ArrowColumnWriter>,
+    properties: &WriterPropertiesPtr,
 ) -> Result<(), ParquetError> {
+    let mut writers = column_writers(field, properties)?.into_iter();
     for leaf in compute_leaves(field, column)? {
         let mut writer = writers.next().ok_or_else(|| ParquetError::General("a leaf without a writer".to_owned()))?;
         writer.write(&leaf)?;
@@ -86,9 +76,9 @@ fn write_column(
     Ok(())
 }
 
-/// The library's writers for some columns of a file.
-fn column_writers(fields: Vec<FieldRef>, properties: &WriterPropertiesPtr) -> Result<Vec<ArrowColumnWriter>, ParquetError> {
-    let schema = Arc::new(Schema::new(fields));
+/// The library's writers for a column.
+fn column_writers(field: &FieldRef, properties: &WriterPropertiesPtr) -> Result<Vec<ArrowColumnWriter>, ParquetError> {
+    let schema = Arc::new(Schema::new(vec![field.clone()]));
     let root = ArrowSchemaConverter::new().convert(&schema)?.root_schema_ptr();
     // It makes writers for all columns of a file only: here of one that has no others, and is written nowhere.
     let nowhere = SerializedFileWriter::new(std::io::sink(), root, properties.clone())?;

@@ -2,7 +2,6 @@
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
-use arrow::record_batch::RecordBatch;
 use serde_json::{Map, Value, json};
 
 use super::properties::STATISTICS_BYTES_MAX;
@@ -10,32 +9,40 @@ use super::properties::STATISTICS_BYTES_MAX;
 /// Of all rows of a file.
 #[derive(Debug, Default)]
 pub(super) struct Statistics {
-    rows: usize,
+    pub(super) rows: usize,
     times: Option<(i64, i64)>,
     services: Option<(String, String)>,
     services_missing: usize,
 }
 
 impl Statistics {
-    pub(super) fn add(&mut self, rows: &RecordBatch) {
-        self.rows += rows.num_rows();
-        let times = rows.column_by_name("time").and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
-        for time in times.into_iter().flat_map(|times| times.values()) {
+    /// Adds what some rows have in a column.
+    pub(super) fn add_column(&mut self, name: &str, column: &ArrayRef) {
+        match name {
+            "time" => self.add_times(column),
+            "service_name" => self.add_services(column),
+            _ => {}
+        }
+    }
+
+    fn add_times(&mut self, column: &ArrayRef) {
+        for time in column.as_primitive_opt::<TimestampMicrosecondType>().into_iter().flat_map(|times| times.values()) {
             let (least, most) = self.times.get_or_insert((*time, *time));
             (*least, *most) = ((*least).min(*time), (*most).max(*time));
         }
-        if let Some(services) = rows.column_by_name("service_name") {
-            self.services_missing += services.null_count();
-            each_text(services, |service| {
-                let (least, most) = self.services.get_or_insert_with(|| (service.to_owned(), service.to_owned()));
-                if service < least.as_str() {
-                    service.clone_into(least);
-                }
-                if service > most.as_str() {
-                    service.clone_into(most);
-                }
-            });
-        }
+    }
+
+    fn add_services(&mut self, column: &ArrayRef) {
+        self.services_missing += column.null_count();
+        each_text(column, |service| {
+            let (least, most) = self.services.get_or_insert_with(|| (service.to_owned(), service.to_owned()));
+            if service < least.as_str() {
+                service.clone_into(least);
+            }
+            if service > most.as_str() {
+                service.clone_into(most);
+            }
+        });
     }
 
     pub(super) fn to_json(&self) -> Value {

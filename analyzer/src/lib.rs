@@ -3,6 +3,8 @@
 //! Always holds: the judge is pure, so a verdict follows from its evidence and policy alone; what cannot be computed is an
 //! error, never a promotion. This crate knows nothing of how telemetry came in, nor of HTTP.
 
+pub mod compare;
+pub mod kayenta;
 pub mod query;
 
 pub mod cohort;
@@ -12,6 +14,7 @@ mod series;
 mod stats;
 
 pub mod judge;
+pub mod vectors;
 pub mod verdict;
 
 pub mod rollout;

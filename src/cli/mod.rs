@@ -5,6 +5,7 @@
 
 mod client;
 mod exit;
+mod judge;
 mod out;
 mod query;
 mod rollout;
@@ -81,6 +82,9 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
   haldane gate --service payment --environment shop \\
     --baseline service.version=1.4.0 --canary service.version=1.5.0 --wait 30m"))]
     Gate(Box<verdict::GateArgs>),
+    /// Use the judge by itself, on files
+    #[command(subcommand)]
+    Judge(judge::JudgeCommand),
     /// Make tokens for those who send telemetry
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -128,6 +132,7 @@ impl Cli {
             | Command::Rollout(_)
             | Command::Verdict(_)
             | Command::Gate(_)
+            | Command::Judge(_)
             | Command::Token(_)
             | Command::Completions { .. } => "warn",
         })
@@ -151,6 +156,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Rollout(command) => rollout::run(command).await,
         Command::Verdict(args) => verdict::verdict(args).await,
         Command::Gate(args) => verdict::gate(*args).await,
+        Command::Judge(command) => judge::run(command),
         Command::Token(command) => token::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

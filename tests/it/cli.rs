@@ -58,6 +58,20 @@ fn a_token_is_made_with_the_settings_that_let_it_in() {
 }
 
 #[test]
+fn vectors_of_a_file_are_computed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("v.json");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, r#"{"vectors": [{"id": "tea", "function": "fisher", "input": {"table": [[3, 1], [1, 3]]}}]}"#).unwrap();
+    let answer: Value = serde_json::from_str(&stdout(&haldane("", &["judge", "vectors", path]))).unwrap();
+    assert_eq!((&answer["results"][0]["id"], answer["results"].as_array().unwrap().len()), (&json!("tea"), 1));
+    assert!((answer["results"][0]["result"]["p_value"].as_f64().unwrap() - 0.485_714_285_714).abs() < 1e-9, "{answer}");
+    std::fs::write(&file, "[1, 2]").unwrap();
+    refused(&haldane("", &["judge", "vectors", path]), "cannot read vectors from");
+    refused(&haldane("", &["judge", "vectors", "/nowhere"]), "No such file");
+}
+
+#[test]
 fn every_command_explains_itself() {
     let mut text = String::new();
     for command in [
@@ -72,6 +86,8 @@ fn every_command_explains_itself() {
         &["rollout", "cancel"],
         &["verdict"],
         &["gate"],
+        &["judge"],
+        &["judge", "vectors"],
         &["token"],
         &["token", "create"],
         &["completions"],

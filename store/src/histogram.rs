@@ -13,6 +13,9 @@ pub use explicit::ExplicitHistogram;
 /// The scale at which durations are recorded.
 pub const DURATION_SCALE: i32 = 6;
 
+/// The smallest number that a `f64` can be is in bucket -1,126,170,624 of the finest scale.
+const OFFSET_MOST: i32 = 1_200_000_000;
+
 /// Counts of positive values by exponential bucket, and of values that are zero or less.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExponentialHistogram {
@@ -28,9 +31,9 @@ impl ExponentialHistogram {
         Self { scale: scale.clamp(-10, 20), zero_count: 0, offset: 0, counts: Vec::new() }
     }
 
-    /// From its parts, as a table row or an OTLP point has them.
+    /// From its parts, as a table row or an OTLP point has them. No finite number lies in a bucket beyond [`OFFSET_MOST`].
     pub fn from_parts(scale: i32, zero_count: u64, offset: i32, counts: Vec<u64>) -> Self {
-        Self { scale: scale.clamp(-10, 20), zero_count, offset, counts }
+        Self { scale: scale.clamp(-10, 20), zero_count, offset: offset.clamp(-OFFSET_MOST, OFFSET_MOST), counts }
     }
 
     /// The scale.
@@ -212,6 +215,18 @@ mod tests {
         }
         assert_eq!((histogram.zero_count(), histogram.counts().len()), (4, 0));
         assert_eq!(histogram.quantile(0.5), 0.0);
+    }
+
+    #[test]
+    fn buckets_that_no_number_is_in_do_no_harm() {
+        for (scale, offset) in [(i32::MAX, i32::MAX), (i32::MIN, i32::MIN), (20, i32::MAX), (-10, i32::MIN)] {
+            let mut histogram = ExponentialHistogram::from_parts(scale, 1, offset, vec![1, 2]);
+            let before = histogram.clone();
+            histogram.raise_zero_to(1.0);
+            histogram.downscale_to(-10);
+            assert_eq!((histogram.count(), before.since(&before).unwrap().count()), (4, 0));
+            assert!(histogram.quantile(0.9) >= 0.0);
+        }
     }
 
     proptest! {

@@ -233,7 +233,7 @@ impl Tables {
         if version >= memory.checkpoint + every {
             let latest = self.view(table).committed.latest().await?;
             checkpoints::create_checkpoint(&latest, None).await?;
-            // The library would keep the log for thirty days: a commit each few seconds is half a million files. A version whose files are gone is of no use.
+            // Not by the table's own time, which is for tools that know nothing of ours: a version whose files are gone is of no use.
             let cutoff = now.as_micros() / 1_000 - i64::try_from(config.grace_seconds).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
             checkpoints::cleanup_expired_logs_for(version, latest.log_store().as_ref(), cutoff, None).await?;
             (memory.checkpoint, kept.checkpointed) = (version, true);

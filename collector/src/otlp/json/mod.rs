@@ -10,6 +10,7 @@ mod logs;
 mod metrics;
 mod place;
 mod response;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -17,11 +18,11 @@ mod traces;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use serde_json::Value;
 
 pub(crate) use response::{partial_success, status};
 
 use place::{Object, Place, ShapeError};
+use tape::Tape;
 
 /// Why a JSON body cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -35,27 +36,27 @@ pub(crate) enum JsonError {
 }
 
 pub(crate) fn traces(body: &[u8]) -> Result<ExportTraceServiceRequest, JsonError> {
-    let value = parse(body)?;
-    let root = Object::open(&value, &Place::Root)?;
+    let tape = parse(body)?;
+    let root = Object::open(tape.root(), &Place::Root)?;
     Ok(ExportTraceServiceRequest { resource_spans: root.list("resourceSpans", traces::resource_spans)? })
 }
 
 pub(crate) fn metrics(body: &[u8]) -> Result<ExportMetricsServiceRequest, JsonError> {
-    let value = parse(body)?;
-    let root = Object::open(&value, &Place::Root)?;
+    let tape = parse(body)?;
+    let root = Object::open(tape.root(), &Place::Root)?;
     Ok(ExportMetricsServiceRequest { resource_metrics: root.list("resourceMetrics", metrics::resource_metrics)? })
 }
 
 pub(crate) fn logs(body: &[u8]) -> Result<ExportLogsServiceRequest, JsonError> {
-    let value = parse(body)?;
-    let root = Object::open(&value, &Place::Root)?;
+    let tape = parse(body)?;
+    let root = Object::open(tape.root(), &Place::Root)?;
     Ok(ExportLogsServiceRequest { resource_logs: root.list("resourceLogs", logs::resource_logs)? })
 }
 
 /// An empty body stands for an empty request, as it does in protobuf.
-fn parse(body: &[u8]) -> Result<Value, JsonError> {
+fn parse(body: &[u8]) -> Result<Tape<'_>, JsonError> {
     if body.is_empty() {
-        return Ok(Value::Null);
+        return Ok(Tape::null());
     }
-    serde_json::from_slice(body).map_err(JsonError::Syntax)
+    Tape::parse(body).map_err(JsonError::Syntax)
 }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
-
+use super::tape::Item;
 use crate::{base64, hex};
 
 /// A value of the wrong type, and where it stands.
@@ -44,39 +43,39 @@ impl fmt::Display for Place<'_> {
 /// The fields of an object; none when it is `null`. Fields that are not asked for are ignored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Object<'v, 'p> {
-    fields: Option<&'v Map<String, Value>>,
+    fields: Option<Item<'v>>,
     place: &'p Place<'p>,
 }
 
 impl<'v, 'p> Object<'v, 'p> {
-    pub(super) fn open(value: &'v Value, place: &'p Place<'p>) -> Result<Self, ShapeError> {
-        match value {
-            Value::Object(fields) => Ok(Self { fields: Some(fields), place }),
-            Value::Null => Ok(Self { fields: None, place }),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(place.must_be("an object")),
+    pub(super) fn open(value: Item<'v>, place: &'p Place<'p>) -> Result<Self, ShapeError> {
+        match (value.is_object(), value.is_null()) {
+            (true, _) => Ok(Self { fields: Some(value), place }),
+            (_, true) => Ok(Self { fields: None, place }),
+            (false, false) => Err(place.must_be("an object")),
         }
     }
 
     /// The value of a field, unless it is missing or `null`.
-    fn get(&self, key: &str) -> Option<&'v Value> {
-        self.fields.and_then(|fields| fields.get(key)).filter(|value| !value.is_null())
+    fn get(&self, key: &str) -> Option<Item<'v>> {
+        self.fields.and_then(|fields| fields.field(key)).filter(|value| !value.is_null())
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
-    fn read<T>(&self, key: &str, expected: &'static str, read: impl Fn(&'v Value) -> Option<T>) -> Result<Option<T>, ShapeError> {
+    fn read<T>(&self, key: &str, expected: &'static str, read: impl Fn(Item<'v>) -> Option<T>) -> Result<Option<T>, ShapeError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         read(value).map(Some).ok_or_else(|| Place::Key(self.place, key).must_be(expected))
     }
 
     pub(super) fn text(&self, key: &str) -> Result<String, ShapeError> {
-        Ok(self.read(key, "a string", Value::as_str)?.unwrap_or_default().to_owned())
+        Ok(self.read(key, "a string", |value| value.text())?.unwrap_or_default().to_owned())
     }
 
     pub(super) fn boolean(&self, key: &str) -> Result<bool, ShapeError> {
-        Ok(self.read(key, "true or false", Value::as_bool)?.unwrap_or_default())
+        Ok(self.read(key, "true or false", |value| value.boolean())?.unwrap_or_default())
     }
 
     pub(super) fn double(&self, key: &str) -> Result<Option<f64>, ShapeError> {
@@ -93,7 +92,7 @@ impl<'v, 'p> Object<'v, 'p> {
 
     /// A number, not a text, whose size no 64-bit integer has.
     pub(super) fn number_beyond_i64(&self, key: &str) -> Option<f64> {
-        let number = self.get(key)?.as_f64()?;
+        let number = self.get(key)?.number()?.as_f64()?;
         (!(-I64_END..I64_END).contains(&number)).then_some(number)
     }
 
@@ -108,16 +107,16 @@ impl<'v, 'p> Object<'v, 'p> {
 
     /// An enum by number; names are not valid OTLP, but harmless to take.
     pub(super) fn choice(&self, key: &str, by_name: impl Fn(&str) -> Option<i32>) -> Result<i32, ShapeError> {
-        let number = |value: &Value| i32_of(value).or_else(|| value.as_str().and_then(&by_name));
+        let number = |value: Item<'v>| i32_of(value).or_else(|| value.text().and_then(&by_name));
         Ok(self.read(key, "the number of an enum's value", number)?.unwrap_or_default())
     }
 
     pub(super) fn id(&self, key: &str) -> Result<Vec<u8>, ShapeError> {
-        Ok(self.read(key, "an id in hex digits", |value| value.as_str().and_then(hex::decode))?.unwrap_or_default())
+        Ok(self.read(key, "an id in hex digits", |value| value.text().and_then(hex::decode))?.unwrap_or_default())
     }
 
     pub(super) fn bytes(&self, key: &str) -> Result<Vec<u8>, ShapeError> {
-        Ok(self.read(key, "bytes in base64", |value| value.as_str().and_then(base64::decode))?.unwrap_or_default())
+        Ok(self.read(key, "bytes in base64", |value| value.text().and_then(base64::decode))?.unwrap_or_default())
     }
 
     /// A nested object, `None` when it is missing.
@@ -132,7 +131,7 @@ impl<'v, 'p> Object<'v, 'p> {
     }
 
     pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, ShapeError> {
-        self.items(key, |value, place| value.as_str().map(str::to_owned).ok_or_else(|| place.must_be("a string")))
+        self.items(key, |value, place| value.text().map(str::to_owned).ok_or_else(|| place.must_be("a string")))
     }
 
     pub(super) fn doubles(&self, key: &str) -> Result<Vec<f64>, ShapeError> {
@@ -143,20 +142,20 @@ impl<'v, 'p> Object<'v, 'p> {
         self.items(key, |value, place| u64_of(value).ok_or_else(|| place.must_be("a count")))
     }
 
-    fn items<T>(&self, key: &str, read: impl Fn(&'v Value, &Place<'_>) -> Result<T, ShapeError>) -> Result<Vec<T>, ShapeError> {
+    fn items<T>(&self, key: &str, read: impl Fn(Item<'v>, &Place<'_>) -> Result<T, ShapeError>) -> Result<Vec<T>, ShapeError> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };
         let place = Place::Key(self.place, key);
-        let items = value.as_array().ok_or_else(|| place.must_be("a list"))?;
-        items.iter().enumerate().map(|(index, item)| read(item, &Place::Index(&place, index))).collect()
+        let items = value.items().ok_or_else(|| place.must_be("a list"))?;
+        items.enumerate().map(|(index, item)| read(item, &Place::Index(&place, index))).collect()
     }
 }
 
 /// From 2^63 on an f64 no longer fits an i64; below -2^63 neither.
 const I64_END: f64 = 9_223_372_036_854_775_808.0;
 
-fn double_of(value: &Value) -> Option<f64> {
-    match value.as_str() {
-        None => value.as_f64(),
+fn double_of(value: Item<'_>) -> Option<f64> {
+    match value.text() {
+        None => value.number()?.as_f64(),
         Some("NaN") => Some(f64::NAN),
         Some("Infinity") => Some(f64::INFINITY),
         Some("-Infinity") => Some(f64::NEG_INFINITY),
@@ -164,27 +163,27 @@ fn double_of(value: &Value) -> Option<f64> {
     }
 }
 
-fn u64_of(value: &Value) -> Option<u64> {
-    match value.as_str() {
+fn u64_of(value: Item<'_>) -> Option<u64> {
+    match value.text() {
         Some(text) => text.parse().ok(),
-        None => value.as_u64().or_else(|| whole(value).and_then(|number| u64::try_from(number).ok())),
+        None => value.number()?.as_u64().or_else(|| whole(value).and_then(|number| u64::try_from(number).ok())),
     }
 }
 
-fn i64_of(value: &Value) -> Option<i64> {
-    match value.as_str() {
+fn i64_of(value: Item<'_>) -> Option<i64> {
+    match value.text() {
         Some(text) => text.parse().ok(),
-        None => value.as_i64().or_else(|| whole(value)),
+        None => value.number()?.as_i64().or_else(|| whole(value)),
     }
 }
 
-fn i32_of(value: &Value) -> Option<i32> {
+fn i32_of(value: Item<'_>) -> Option<i32> {
     i64_of(value).and_then(|wide| i32::try_from(wide).ok())
 }
 
 /// A number written as `5.0` or `1e3`.
 #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
-fn whole(value: &Value) -> Option<i64> {
-    let number = value.as_f64()?;
+fn whole(value: Item<'_>) -> Option<i64> {
+    let number = value.number()?.as_f64()?;
     (number.fract() == 0.0 && (-I64_END..I64_END).contains(&number)).then_some(number as i64)
 }

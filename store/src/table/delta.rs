@@ -297,8 +297,8 @@ async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure>
         .with_configuration_property(deltalake_core::TableProperty::DataSkippingStatsColumns, Some("time,service_name"))
         // A commit every few seconds: older ones are in the checkpoints.
         .with_configuration_property(deltalake_core::TableProperty::LogRetentionDuration, Some("interval 6 hours"))
-        // A checkpoint carries what was removed for so long, and each is written anew.
-        .with_configuration_property(deltalake_core::TableProperty::DeletedFileRetentionDuration, Some("interval 1 hours"))
+        // A checkpoint carries what was removed for so long, and each is written anew. The longest grace that can be set.
+        .with_configuration_property(deltalake_core::TableProperty::DeletedFileRetentionDuration, Some("interval 1 days"))
         .await?;
     let folder = dir.to_owned();
     tokio::task::spawn_blocking(move || commit::make_durable(&folder, 0)).await??;

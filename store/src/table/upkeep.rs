@@ -75,6 +75,8 @@ impl Default for UpkeepConfig {
 
 /// A file is written and committed within this time; before, it looks like one that nobody needs.
 const GRACE_SECONDS_MIN: u64 = 60;
+/// The table's log knows a removed file for so long.
+const GRACE_SECONDS_MAX: u64 = 86_400;
 
 impl UpkeepConfig {
     /// What cannot work, one line each.
@@ -85,6 +87,9 @@ impl UpkeepConfig {
                 "grace_seconds = {}: it has to be at least {GRACE_SECONDS_MIN}, or files would be deleted before they are committed or read",
                 self.grace_seconds
             ));
+        }
+        if self.grace_seconds > GRACE_SECONDS_MAX {
+            mistakes.push(format!("grace_seconds = {}: it can be {GRACE_SECONDS_MAX}, a day, at most", self.grace_seconds));
         }
         if self.small_files_min < 2 {
             mistakes.push(format!("small_files_min = {}: it takes 2 files to join any", self.small_files_min));

@@ -14,6 +14,7 @@ mod series;
 mod stats;
 
 pub mod judge;
+pub mod recorded;
 pub mod vectors;
 pub mod verdict;
 

@@ -82,9 +82,14 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
   haldane gate --service payment --environment shop \\
     --baseline service.version=1.4.0 --canary service.version=1.5.0 --wait 30m"))]
     Gate(Box<verdict::GateArgs>),
-    /// Use the judge by itself, on files
-    #[command(subcommand)]
-    Judge(judge::JudgeCommand),
+    /// Use the judge by itself, on recorded cases
+    #[command(after_help = "Examples:
+  haldane judge --cases nab.parquet petshop.parquet --looks 10
+  haldane judge --cases nab.parquet --cases-index cases.csv --judge kayenta --json
+  haldane judge vectors v.json
+
+The columns of a case table, and how it is judged: docs/judge.md.")]
+    Judge(judge::JudgeArgs),
     /// Make tokens for those who send telemetry
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -156,7 +161,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Rollout(command) => rollout::run(command).await,
         Command::Verdict(args) => verdict::verdict(args).await,
         Command::Gate(args) => verdict::gate(*args).await,
-        Command::Judge(command) => judge::run(command),
+        Command::Judge(args) => judge::run(args),
         Command::Token(command) => token::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -3,7 +3,10 @@
 mod fake;
 
 use std::process::{Command, Output};
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::record_batch::RecordBatch;
 use serde_json::{Value, json};
 
 use crate::traffic::Traffic;
@@ -55,6 +58,53 @@ fn a_token_is_made_with_the_settings_that_let_it_in() {
     assert_eq!((config.collector.tokens.len(), config.collector.tokens[0].name.as_str()), (1, "shop"));
     assert_eq!(config.collector.tokens[0].sha256, haldane_collector::TokenDigest::of(token));
     refused(&haldane("", &["token", "create", "--name", "a b"]), "name has 1 to 64");
+}
+
+/// Ten samples a cohort of one metric; the canary of the second case is three times the baseline.
+fn case_table(file: &std::path::Path) {
+    let mut columns: [Vec<String>; 7] = Default::default();
+    let (mut times, mut values) = (Vec::new(), Vec::new());
+    for (case, label, factor) in [("calm", "aa", 1.0), ("broken", "ab", 3.0)] {
+        for (cohort, factor) in [("baseline", 1.0), ("canary", factor)] {
+            for at in 0..10_i32 {
+                let row = [case, "made-up", label, "latency", "latency_ms", "increase", cohort];
+                columns.iter_mut().zip(row).for_each(|(column, text)| column.push(text.to_owned()));
+                times.push(i64::from(at));
+                values.push(factor * (20.0 + f64::from(at * 7 % 5)));
+            }
+        }
+    }
+    let names = ["case_id", "dataset", "label", "metric", "kind", "direction", "cohort"];
+    let text = |column: Vec<String>| -> ArrayRef { Arc::new(StringArray::from(column)) };
+    let mut all: Vec<(&str, ArrayRef)> = names.into_iter().zip(columns.map(text)).collect();
+    all.push(("timestamp", Arc::new(Int64Array::from(times))));
+    all.push(("value", Arc::new(Float64Array::from(values))));
+    let rows = RecordBatch::try_from_iter(all).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(std::fs::File::create(file).unwrap(), rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn recorded_cases_are_judged_and_rates_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, index) = (dir.path().join("cases.parquet"), dir.path().join("cases.csv"));
+    case_table(&file);
+    std::fs::write(&index, "case_id,design\ncalm,halves\nbroken,before_fault\n").unwrap();
+    let cases = ["judge", "--cases", file.to_str().unwrap()];
+    let told = |more: &[&str]| stdout(&haldane("", &[&cases[..], more].concat()));
+    for judge in ["default", "kayenta"] {
+        let answer: Value =
+            serde_json::from_str(&told(&["--cases-index", index.to_str().unwrap(), "--looks", "10", "--json", "--judge", judge])).unwrap();
+        let decisions: Vec<_> =
+            answer["cases"].as_array().unwrap().iter().map(|case| (case["case_id"].clone(), case["decision"].clone())).collect();
+        assert_eq!(decisions, [(json!("calm"), json!("continue")), (json!("broken"), json!("rollback"))], "{judge}");
+        assert_eq!((&answer["overall"]["false_positives"], &answer["overall"]["detected"]), (&json!(0), &json!(1)));
+        assert_eq!((&answer["designs"]["halves"]["aa"], &answer["mean_over_datasets"]["detection_rate"]), (&json!(1), &json!(1.0)));
+    }
+    assert!(told(&[]).ends_with("mean over data sets, one look: 0.0 % false positives, 100.0 % detected\n"), "{}", told(&[]));
+    refused(&haldane("", &["judge"]), "say what to judge");
+    refused(&haldane("", &["judge", "--cases", index.to_str().unwrap()]), "cannot read cases from");
 }
 
 #[test]

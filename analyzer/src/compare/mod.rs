@@ -11,7 +11,7 @@ mod shift;
 mod tests;
 
 pub use ks::{KolmogorovSmirnov, kolmogorov_smirnov};
-pub use proportion::{Fisher, Proportions, RateRatio, fisher, rate_ratio, two_proportions};
+pub use proportion::{Fisher, Proportions, RateRatio, fisher, rate_ratio, two_proportions, wilson_interval};
 pub use rank::{MannWhitney, Method, mann_whitney};
 pub use shift::{CliffsDelta, Shift, cliffs_delta, hodges_lehmann};
 

@@ -239,10 +239,15 @@ pub fn two_proportions((x, m): (u64, u64), (y, n): (u64, u64), alternative: Alte
 }
 
 /// The score interval of a proportion (Wilson 1927, Journal of the American Statistical Association 22).
-pub(crate) fn wilson(events: f64, trials: f64, z: f64) -> (f64, f64) {
+fn wilson(events: f64, trials: f64, z: f64) -> (f64, f64) {
     let share = events / trials;
     let middle = share + z * z / (2.0 * trials);
     let width = z * (share * (1.0 - share) / trials + z * z / (4.0 * trials * trials)).sqrt();
     let divisor = 1.0 + z * z / trials;
     ((middle - width) / divisor, (middle + width) / divisor)
+}
+
+/// The score interval of a proportion, for a level between 0 and 1.
+pub fn wilson_interval(events: u64, trials: u64, level: f64) -> (f64, f64) {
+    wilson(events as f64, trials as f64, normal_quantile(0.5 + level / 2.0))
 }

@@ -195,7 +195,7 @@ fn within_fences(values: &[f64], factor: f64) -> Vec<f64> {
 
 /// The percentile of ordered values by the definition that R calls 7.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index into a list")]
-fn percentile(ordered: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(ordered: &[f64], share: f64) -> f64 {
     let place = share * (ordered.len() - 1) as f64;
     let below = place.floor() as usize;
     let above = (below + 1).min(ordered.len() - 1);

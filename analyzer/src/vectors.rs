@@ -7,7 +7,7 @@ use crate::compare::{
     Alternative, CompareError, Method, cliffs_delta, fisher, hodges_lehmann, kolmogorov_smirnov, mann_whitney, rate_ratio, two_proportions,
 };
 use crate::kayenta;
-use crate::stats::eprocess::{Noise, Side, ln_evidence};
+use crate::stats::eprocess::{Noise, Side, ln_evidence, ln_evidence_exact};
 use crate::stats::likelihood::{PairCounts, RatioLikelihood};
 
 /// What is asked for: a function and its input.
@@ -256,6 +256,9 @@ fn eprocess(evidence: &Evidence) -> Value {
         .collect();
     let noise = Noise { phi: evidence.phi.max(1.0), tau: evidence.tau.max(0.0) };
     let so_far = |windows: usize| {
+        if noise.tau == 0.0 {
+            return ln_evidence_exact(&pairs[..windows], evidence.margin.ln_1p(), noise.phi, evidence.side.into());
+        }
         let likelihood = RatioLikelihood::new(&pairs[..windows], evidence.margin.ln_1p());
         ln_evidence(&likelihood, noise, evidence.side.into())
     };
@@ -291,6 +294,9 @@ mod tests {
         }
         assert_eq!(answers[1]["result"]["statistic"], 1.0);
         assert_eq!(answers[7]["result"]["ln_e"][0], 0.0);
+        // F1 written out in NumPy: 24 alternatives from 1.1 to 64 beyond the margin.
+        let ln_e = answers[7]["result"]["ln_e"][1].as_f64().unwrap();
+        assert!((ln_e - 3.203389941629029).abs() < 1e-9, "{ln_e}");
         assert!(answers[10]["error"].as_str().unwrap().contains("missing field `y`"), "{}", answers[10]);
         assert!(answers[11]["error"].as_str().unwrap().contains("no function anova"), "{}", answers[11]);
     }

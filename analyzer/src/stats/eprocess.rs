@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::likelihood::{RatioLikelihood, ln_sum_exp, newton};
+use super::likelihood::{PairCounts, RatioLikelihood, ln_sum_exp, newton};
 
 /// How many alternatives are mixed.
 const ALTERNATIVES: usize = 24;
@@ -57,15 +57,39 @@ pub(crate) fn ln_evidence(likelihood: &RatioLikelihood, noise: Noise, side: Side
     if likelihood.is_empty() {
         return 0.0;
     }
-    let (grid, sign): (&[f64], f64) = match side {
-        Side::Above => (&*GRID, 1.0),
-        Side::Below => (&*GRID, -1.0),
-        Side::FarAbove => (&*WIDE_GRID, 1.0),
-    };
+    let (grid, sign) = alternatives(side);
     let mut mode = 0.0;
     let null = ln_smoothed(likelihood, 0.0, noise, &mut mode);
     let terms: Vec<f64> = grid.iter().map(|distance| ln_smoothed(likelihood, sign * distance, noise, &mut mode)).collect();
     ln_sum_exp(&terms) - (ALTERNATIVES as f64).ln() - null
+}
+
+/// F1, window by window and without any approximation: for checking the rest against reference tables. Tempered by `phi`.
+pub(crate) fn ln_evidence_exact(pairs: &[PairCounts], null: f64, phi: f64, side: Side) -> f64 {
+    let (grid, sign) = alternatives(side);
+    let ln_likelihood = |distance: f64| {
+        let pairs = pairs.iter().filter(|pair| pair.is_informative());
+        let of = |pair: &PairCounts| {
+            let ln_share = |d: f64| {
+                let odds = pair.canary_requests / pair.baseline_requests * d.exp();
+                ((odds / (1.0 + odds)).ln(), -odds.ln_1p())
+            };
+            let ((canary, baseline), (canary_null, baseline_null)) = (ln_share(null + sign * distance), ln_share(null));
+            pair.canary_events * (canary - canary_null) + pair.baseline_events * (baseline - baseline_null)
+        };
+        pairs.map(of).sum::<f64>() / phi
+    };
+    let terms: Vec<f64> = grid.iter().map(|distance| ln_likelihood(*distance)).collect();
+    ln_sum_exp(&terms) - (ALTERNATIVES as f64).ln()
+}
+
+/// How far the alternatives of a side lie from the null, and which way.
+fn alternatives(side: Side) -> (&'static [f64], f64) {
+    match side {
+        Side::Above => (&*GRID, 1.0),
+        Side::Below => (&*GRID, -1.0),
+        Side::FarAbove => (&*WIDE_GRID, 1.0),
+    }
 }
 
 /// `ln h(mean)`: the likelihood, tempered by `phi`, averaged over `d ~ N(mean, tau^2)`.

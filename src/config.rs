@@ -117,7 +117,7 @@ impl Config {
             if !address.ip().is_loopback() && !asks && !self.allow_remote {
                 mistakes.push(format!(
                     "{name} = {address} can be reached from other machines, and nothing here asks who calls: \
-                     take a loopback address, or allow it with --allow-remote"
+                     take a loopback address, ask senders for tokens or certificates (grpc and http), or allow it with --allow-remote"
                 ));
             }
         }

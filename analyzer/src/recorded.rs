@@ -6,6 +6,7 @@
 
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
+use crate::compare::{percentile, sorted};
 use crate::kayenta::{self, Direction, Label, MetricConfig};
 
 /// The chance of a rollback without a fault that one look at a case is meant to have, over all its metrics.
@@ -219,9 +220,7 @@ fn variance(values: &[f64]) -> f64 {
 
 /// By the definition that R calls 7.
 fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut ordered = values.to_vec();
-    ordered.sort_by(f64::total_cmp);
-    kayenta::percentile(&ordered, share)
+    percentile(&sorted(values.iter().copied()), share)
 }
 
 /// The upper tail of Student's distribution.

@@ -107,3 +107,19 @@ fn normal_tail(z: f64) -> f64 {
 pub(crate) fn normal_quantile(probability: f64) -> f64 {
     -std::f64::consts::SQRT_2 * statrs::function::erf::erfc_inv(2.0 * probability)
 }
+
+/// In order.
+pub(crate) fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// The percentile of ordered values by the definition that R calls 7.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index into a list")]
+pub(crate) fn percentile(ordered: &[f64], share: f64) -> f64 {
+    let place = share * (ordered.len() - 1) as f64;
+    let below = place.floor() as usize;
+    let above = (below + 1).min(ordered.len() - 1);
+    ordered[below] + (place - place.floor()) * (ordered[above] - ordered[below])
+}

@@ -1,7 +1,7 @@
 //! How far apart two samples are: the Hodges-Lehmann shift and Cliff's delta.
 
 use super::rank::{Ranked, UDistribution};
-use super::{CompareError, Interval, check_level, check_pairs, normal_quantile};
+use super::{CompareError, Interval, check_level, check_pairs, normal_quantile, sorted};
 
 /// By how much the first sample's values are greater.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -27,8 +27,7 @@ const EXACT_BELOW: usize = 50;
 pub fn hodges_lehmann(x: &[f64], y: &[f64], level: f64) -> Result<Shift, CompareError> {
     check_pairs(x, y)?;
     check_level(level)?;
-    let mut differences: Vec<f64> = x.iter().flat_map(|x| y.iter().map(move |y| x - y)).collect();
-    differences.sort_by(f64::total_cmp);
+    let differences = sorted(x.iter().flat_map(|x| y.iter().map(move |y| x - y)));
     let pairs = differences.len();
     let estimate = f64::midpoint(differences[(pairs - 1) / 2], differences[pairs / 2]);
     let exact = x.len() < EXACT_BELOW && y.len() < EXACT_BELOW && Ranked::of(x.iter().copied(), y).ties == 0.0;
@@ -75,7 +74,7 @@ pub fn cliffs_delta(x: &[f64], y: &[f64], level: f64) -> Result<CliffsDelta, Com
     check_pairs(x, y)?;
     check_level(level)?;
     let (m, n) = (x.len() as f64, y.len() as f64);
-    let (xs, ys) = (sorted(x), sorted(y));
+    let (xs, ys) = (sorted(x.iter().copied()), sorted(y.iter().copied()));
     let of_x: Vec<f64> = x.iter().map(|value| dominance(*value, &ys)).collect();
     let of_y: Vec<f64> = y.iter().map(|value| -dominance(*value, &xs)).collect();
     let delta = of_x.iter().sum::<f64>() / m;
@@ -96,12 +95,6 @@ pub fn cliffs_delta(x: &[f64], y: &[f64], level: f64) -> Result<CliffsDelta, Com
     let divisor = 1.0 - d2 + z * z * variance;
     let (low, high) = if divisor > 0.0 { ((middle - width) / divisor, (middle + width) / divisor) } else { (delta, delta) };
     Ok(CliffsDelta { delta, interval: Interval { low: low.max(-1.0), high: high.min(1.0), level } })
-}
-
-fn sorted(values: &[f64]) -> Vec<f64> {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values
 }
 
 /// The share of others that are smaller, less that of those that are greater.

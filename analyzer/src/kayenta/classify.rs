@@ -2,7 +2,7 @@
 
 use super::Direction;
 use super::brent::root;
-use crate::compare::{Ranked, normal_quantile, rank_statistic};
+use crate::compare::{Ranked, normal_quantile, percentile, rank_statistic, sorted};
 
 /// Kayenta's confidence level, which its settings do not change.
 const LEVEL: f64 = 0.98;
@@ -140,7 +140,7 @@ pub fn classify(experiment: &[f64], control: &[f64], config: &MetricConfig) -> C
             NanStrategy::Remove => Classification::uncompared(Label::Nodata, config.critical, Some(1.0)),
         };
     }
-    if sorted(&experiment) == sorted(&control) {
+    if sorted(experiment.iter().copied()) == sorted(control.iter().copied()) {
         return Classification::uncompared(Label::Pass, false, Some(1.0));
     }
     if is_constant(&experiment) && is_constant(&control) {
@@ -185,27 +185,12 @@ fn prepared(values: &[f64], config: &MetricConfig) -> Vec<f64> {
 }
 
 fn within_fences(values: &[f64], factor: f64) -> Vec<f64> {
-    let ordered = sorted(values);
+    let ordered = sorted(values.iter().copied());
     let (first, third) = (percentile(&ordered, 0.25), percentile(&ordered, 0.75));
     let range = factor * (third - first);
     let low = percentile(&ordered, 0.01).min(first - range);
     let high = percentile(&ordered, 0.99).max(third + range);
     values.iter().copied().filter(|value| *value >= low && *value <= high).collect()
-}
-
-/// The percentile of ordered values by the definition that R calls 7.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index into a list")]
-pub(crate) fn percentile(ordered: &[f64], share: f64) -> f64 {
-    let place = share * (ordered.len() - 1) as f64;
-    let below = place.floor() as usize;
-    let above = (below + 1).min(ordered.len() - 1);
-    ordered[below] + (place - place.floor()) * (ordered[above] - ordered[below])
-}
-
-fn sorted(values: &[f64]) -> Vec<f64> {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values
 }
 
 #[expect(clippy::float_cmp, reason = "constant means the same number")]

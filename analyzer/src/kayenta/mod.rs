@@ -8,7 +8,6 @@ mod score;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use classify::percentile;
 pub use classify::{Classification, Label, Measure, MetricConfig, NanStrategy, Outliers, classify};
 pub use score::{GroupScore, Judged, Score, ScoreConfig, Summary, score};
 

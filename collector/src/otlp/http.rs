@@ -1,4 +1,4 @@
-//! OTLP over HTTP/1.1 and HTTP/2 without TLS: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, in protobuf and JSON.
+//! OTLP over HTTP/1.1 and HTTP/2: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, in protobuf and JSON.
 
 use std::net::IpAddr;
 

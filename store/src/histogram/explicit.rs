@@ -40,7 +40,7 @@ impl ExplicitHistogram {
     }
 
     /// The same values between those of its own bounds that are among these: neighbours are joined, and no count is lost.
-    pub fn between(&self, bounds: &[f64]) -> Self {
+    fn between(&self, bounds: &[f64]) -> Self {
         let (mut joined, mut kept) = (Self { bounds: Vec::new(), counts: Vec::new() }, 0_u64);
         for (bucket, count) in self.counts.iter().enumerate() {
             kept = kept.saturating_add(*count);

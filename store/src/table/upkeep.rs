@@ -3,38 +3,27 @@
 //! Always holds: rows are neither lost nor doubled, for a rewrite is one commit that removes and adds; a flush waits for that commit at most, never
 //! for the rewrite; a file is deleted only after it has been out of the table for the grace period, so a reader that began before still finds it.
 
+mod rewrite;
+
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, new_null_array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
-use arrow::record_batch::RecordBatch;
 use deltalake_core::kernel::{Action, Add};
 use deltalake_core::operations::vacuum::VacuumMode;
 use deltalake_core::protocol::checkpoints;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use serde::Deserialize;
 
 use super::delta::DeltaFailure;
-use super::file::{self, FileError, Written};
-use super::hot::size_of_batch;
+use super::file;
 use super::{Access, Tables, View};
 use crate::fault::{Classified, Fault};
 use crate::schema::TableName;
 use crate::time::UnixNanos;
 
-/// Rows that are sorted and written together when files are joined: it bounds the memory of it.
-const GROUP_ROWS: usize = 32_768;
-/// Fewer, when they take this much memory.
-const GROUP_BYTES: usize = 16 << 20;
-/// Rows that are read at once.
-const READ_ROWS: usize = 8_192;
+use rewrite::rewrite;
 
 /// When files are joined and removed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -239,7 +228,7 @@ impl Tables {
             let latest = self.view(table).committed.latest().await?;
             checkpoints::create_checkpoint(&latest, None).await?;
             // Not by the table's own time, which is for tools that know nothing of ours: a version whose files are gone is of no use.
-            let cutoff = now.as_micros() / 1_000 - i64::try_from(config.grace_seconds).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
+            let cutoff = now.minus(Duration::from_secs(config.grace_seconds)).as_micros() / 1_000;
             checkpoints::cleanup_expired_logs_for(version, latest.log_store().as_ref(), cutoff, None).await?;
             (memory.checkpoint, kept.checkpointed) = (version, true);
         }
@@ -358,82 +347,6 @@ fn small_groups(live: &[LiveFile], config: &UpkeepConfig) -> Vec<Vec<LiveFile>> 
         }
     }
     groups
-}
-
-/// Writes the rows of some files as one, in sorted groups, with the columns that any of them has. `None` when one has columns that are not known here: then nobody may rewrite it.
-fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Result<Option<Written>, FileError> {
-    let Some(schema) = common_schema(table, paths)? else { return Ok(None) };
-    let mut output = file::Output::new(table, folder);
-    let (mut waiting, mut rows, mut bytes) = (Vec::new(), 0, 0);
-    for path in paths {
-        let input = open(path)?;
-        let options = reading_options(&input, &schema)?;
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(input, options).with_batch_size(READ_ROWS).build()?;
-        for batch in reader {
-            let batch = with_all_columns(&schema, &batch?)?;
-            rows += batch.num_rows();
-            bytes += size_of_batch(&batch);
-            waiting.push(batch);
-            if rows >= GROUP_ROWS || bytes >= GROUP_BYTES {
-                output.write_group(day, &std::mem::take(&mut waiting))?;
-                (rows, bytes) = (0, 0);
-            }
-        }
-    }
-    if !waiting.is_empty() {
-        output.write_group(day, &waiting)?;
-    }
-    Ok(Some(output.finish()?))
-}
-
-/// The columns that any of the files has, text that repeats as it is kept in memory; `None` when one has columns that are not known here.
-fn common_schema(table: TableName, paths: &[PathBuf]) -> Result<Option<SchemaRef>, FileError> {
-    let mut there = HashSet::new();
-    for path in paths {
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let schema = ArrowReaderMetadata::load(&open(path)?, options)?.schema().clone();
-        there.extend(schema.fields().iter().map(|field| field.name().clone()));
-    }
-    let mut fields = Vec::new();
-    for field in table.schema().fields().iter().filter(|field| field.name() != file::DATE) {
-        if there.remove(field.name()) || !field.is_nullable() || file::is_sorted_by(table, field) {
-            fields.push(in_memory(field));
-        }
-    }
-    Ok(there.is_empty().then(|| Arc::new(Schema::new(fields))))
-}
-
-fn open(path: &Path) -> Result<File, FileError> {
-    File::open(path).map_err(|source| FileError::Disk { path: path.to_owned(), source })
-}
-
-fn in_memory(field: &Field) -> Field {
-    let repeats = *field.data_type() == DataType::Utf8 && !file::DISTINCT_TEXTS.contains(&field.name().as_str());
-    if repeats {
-        Field::new(field.name(), DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), true)
-    } else {
-        field.clone()
-    }
-}
-
-/// How to read a file so that its columns have the types of ours, which has them all.
-fn reading_options(input: &File, schema: &SchemaRef) -> Result<ArrowReaderMetadata, FileError> {
-    let plain = ArrowReaderMetadata::load(input, ArrowReaderOptions::new().with_skip_arrow_metadata(true))?;
-    let in_our_type = |field: &Arc<Field>| {
-        let ours = schema.field_with_name(field.name())?;
-        Ok(Field::new(field.name(), ours.data_type().clone(), field.is_nullable()))
-    };
-    let fields = plain.schema().fields().iter().map(in_our_type).collect::<Result<Vec<_>, ArrowError>>()?;
-    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
-    Ok(ArrowReaderMetadata::try_new(plain.metadata().clone(), options)?)
-}
-
-/// A batch of a file with the columns that it lacks.
-fn with_all_columns(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, FileError> {
-    let column = |field: &Arc<Field>| -> ArrayRef {
-        batch.column_by_name(field.name()).cloned().unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
-    };
-    Ok(RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect())?)
 }
 
 async fn vacuum(table: DeltaTable, grace: Duration) -> Result<usize, DeltaFailure> {

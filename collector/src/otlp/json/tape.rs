@@ -1,4 +1,4 @@
-//! A JSON text as a flat list of its values, text in place: a tree of maps would take thirty times what the text does.
+//! A JSON text as a flat list of its values, text in place: a tree of maps takes many times the memory of the text.
 
 use std::fmt;
 

@@ -55,7 +55,7 @@ pub(super) struct Case {
 pub(super) struct Outcome {
     pub(super) case: Case,
     pub(super) finding: Finding,
-    /// The look that rolled back, and the share of the canary that it saw.
+    /// The share of the canary that had been seen when it was rolled back.
     pub(super) seen: Option<f64>,
 }
 

@@ -4,7 +4,9 @@
 //!
 //! Always holds, so that no sender starves another:
 //! - a token may hold at most three times what it leaves free, so a quarter of the budget stays free beside one, and some beside any number;
-//! - within a token, a peer may hold at most three times what it leaves of the token's share: 9/13 of the budget when nobody else is there;
+//! - within a token, a peer may hold at most three times what it leaves of the token's share: 9/13 of the budget when nobody else is there, as one
+//!   large request needs it;
+//! - a peer that holds something begins nothing more once half of the budget is taken: more small requests in flight bring no speed, only memory;
 //! - who waits is served in turn, one grant for each peer; within a peer, requests that have been begun go before new ones.
 //!
 //! The shares are those of "dynamic thresholds" for shared buffers (Choudhury and Hahne, 1998), with a factor of three.
@@ -156,7 +158,20 @@ enum Asked {
     Wait(oneshot::Receiver<Share>),
 }
 
+/// What a request asks for.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// To be begun; a peer that holds something leaves so much free then.
+    First { leaves: usize },
+    /// To go on.
+    Next,
+}
+
 impl Books {
+    fn step(&self, begun: bool) -> Step {
+        if begun { Step::Next } else { Step::First { leaves: self.bytes_max / 2 } }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         // Every change of the state is whole before anything can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -167,7 +182,7 @@ impl Books {
         let (books, source) = (&held.books, &held.source);
         let mut state = books.lock();
         let first = state.lines.get_mut(source).is_none_or(|line| line.next(held.bytes > 0).is_none());
-        if first && state.has_room(source, bytes) {
+        if first && state.has_room(source, bytes, books.step(held.bytes > 0)) {
             state.take(source, bytes);
             return Asked::Granted(Share { books: books.clone(), source: source.clone(), bytes });
         }
@@ -217,11 +232,12 @@ impl Books {
         let mut in_vain = 0;
         while in_vain < state.turns.len() {
             let Some(source) = state.turns.pop_front() else { break };
-            let Some(bytes) = state.lines.get_mut(&source).and_then(|line| line.next(false)).map(|waiter| waiter.bytes) else {
+            let next = state.lines.get_mut(&source).and_then(Line::next_step);
+            let Some((bytes, begun)) = next else {
                 state.forget(&source);
                 continue;
             };
-            if !state.has_room(&source, bytes) {
+            if !state.has_room(&source, bytes, self.step(begun)) {
                 in_vain += 1;
                 state.turns.push_back(source);
                 continue;
@@ -238,10 +254,17 @@ impl Books {
 }
 
 impl State {
-    fn has_room(&self, source: &Source, bytes: usize) -> bool {
+    fn has_room(&self, source: &Source, bytes: usize, step: Step) -> bool {
         let Some(free) = self.free.checked_sub(bytes) else { return false };
         let token = self.tokens.get(&source.token).copied().unwrap_or(0) + bytes;
-        let peer = self.lines.get(source).map_or(0, |line| line.held) + bytes;
+        let held = self.lines.get(source).map_or(0, |line| line.held);
+        let peer = held + bytes;
+        if let Step::First { leaves } = step
+            && held > 0
+            && free < leaves
+        {
+            return false;
+        }
         let beside = free.saturating_mul(SHARE_FACTOR).checked_sub(token);
         beside.is_some_and(|beside| peer <= beside.saturating_mul(SHARE_FACTOR))
     }
@@ -261,6 +284,12 @@ impl State {
 }
 
 impl Line {
+    /// The bytes that the next one asks for, and whether it has been begun.
+    fn next_step(&mut self) -> Option<(usize, bool)> {
+        let bytes = self.next(false)?.bytes;
+        Some((bytes, !self.begun.is_empty()))
+    }
+
     /// Who is served next; those that have gone away are forgotten.
     fn next(&mut self, only_begun: bool) -> Option<&Waiter> {
         for waiting in [&mut self.begun, &mut self.new] {
@@ -321,6 +350,24 @@ pub(crate) mod tests {
         assert_eq!(alone.grow(config.request_bytes_max + (1 << 20)).await, Ok(()));
         alone.shrink(config.request_bytes_max);
         assert_eq!(admission.bytes_in_flight(), 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn small_requests_of_a_peer_stop_at_half_of_the_budget_and_one_large_one_still_fits() {
+        let admission = Admission::new(130, Duration::ZERO);
+        let mut small = Vec::new();
+        loop {
+            let mut request = admission.begin(source("a", 1));
+            if request.grow(10).await.is_err() {
+                break;
+            }
+            small.push(request);
+        }
+        assert_eq!(admission.bytes_in_flight(), 60, "70 would leave less than 65");
+        assert_eq!(small[0].grow(20).await, Ok(()), "what has been begun goes on");
+        assert_eq!(admission.begin(source("a", 2)).grow(10).await, Ok(()), "another peer begins");
+        drop(small);
+        assert_eq!(admission.begin(source("a", 1)).grow(90).await, Ok(()));
     }
 
     #[tokio::test]

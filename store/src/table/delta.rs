@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 use super::Access;
 use super::commit::{self, Put, PutError};
 use super::file::{self, FileError};
+use super::log_store;
 use crate::schema::TableName;
 
 /// What went wrong below us.
@@ -119,8 +120,8 @@ impl Committed {
         let table = match (exists, access) {
             (false, Access::ReadOnly) => return Ok(Self::default()),
             (false, Access::ReadWrite) => create(name, dir).await?,
-            (true, Access::ReadOnly) => deltalake_core::open_table(url_of(dir)?).await?,
-            (true, Access::ReadWrite) => with_all_columns(name, deltalake_core::open_table(url_of(dir)?).await?).await?,
+            (true, Access::ReadOnly) => existing(dir).await?,
+            (true, Access::ReadWrite) => with_all_columns(name, existing(dir).await?).await?,
         };
         let version = table.version().unwrap_or(0);
         let folder = std::path::absolute(dir).map_err(|source| DeltaFailure::on_disk(dir, source))?;
@@ -286,10 +287,16 @@ fn has_versions(log: &Path) -> bool {
     std::fs::read_dir(log).is_ok_and(|entries| entries.flatten().any(|entry| is_version(&entry.path())))
 }
 
+async fn existing(dir: &Path) -> Result<DeltaTable, DeltaFailure> {
+    let mut table = DeltaTable::new(log_store::open(&url_of(dir)?)?);
+    table.load().await?;
+    Ok(table)
+}
+
 async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure> {
     std::fs::create_dir_all(dir).map_err(|source| DeltaFailure::on_disk(dir, source))?;
     let table = CreateBuilder::new()
-        .with_location(url_of(dir)?.to_string())
+        .with_log_store(log_store::open(&url_of(dir)?)?)
         .with_table_name(name.as_str())
         .with_columns(delta_columns(&name.schema())?)
         .with_partition_columns(["date"])

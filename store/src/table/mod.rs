@@ -10,6 +10,7 @@ mod delta;
 mod file;
 mod folder;
 mod hot;
+mod log_store;
 mod order;
 mod provider;
 mod upkeep;

@@ -4,10 +4,14 @@
 //! into blocks as long as the canary, and how much these differ from one another is how much a canary without a fault may differ too. A rise has to be
 //! unlikely by that measure, large enough to matter, and not due to one sample alone.
 
+mod minutes;
+
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use crate::compare::{percentile, sorted};
 use crate::kayenta::{self, Direction, Label, MetricConfig};
+
+pub use minutes::minutes;
 
 /// The chance of a rollback without a fault that one look at a case is meant to have, over all its metrics.
 const LEVEL: f64 = 0.03;

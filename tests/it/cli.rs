@@ -79,10 +79,7 @@ fn case_table(file: &std::path::Path) {
     let mut all: Vec<(&str, ArrayRef)> = names.into_iter().zip(columns.map(text)).collect();
     all.push(("timestamp", Arc::new(Int64Array::from(times))));
     all.push(("value", Arc::new(Float64Array::from(values))));
-    let rows = RecordBatch::try_from_iter(all).unwrap();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(std::fs::File::create(file).unwrap(), rows.schema(), None).unwrap();
-    writer.write(&rows).unwrap();
-    writer.close().unwrap();
+    write(file, &RecordBatch::try_from_iter(all).unwrap());
 }
 
 #[test]
@@ -105,6 +102,58 @@ fn recorded_cases_are_judged_and_rates_are_told() {
     assert!(told(&[]).ends_with("mean over data sets, one look: 0.0 % false positives, 100.0 % detected\n"), "{}", told(&[]));
     refused(&haldane("", &["judge"]), "say what to judge");
     refused(&haldane("", &["judge", "--cases", index.to_str().unwrap()]), "cannot read cases from");
+}
+
+/// Twenty minutes of 10 s windows of two instances a cohort; the canary of the second case fails five times as often from the fifth minute on.
+fn counts_table(file: &std::path::Path) {
+    let mut texts: [Vec<String>; 5] = Default::default();
+    let mut numbers: [Vec<i64>; 3] = Default::default();
+    for (case, label) in [("calm", "aa"), ("broken", "ab")] {
+        for (window, cohort, instance) in
+            (0..120_i64).flat_map(|window| ["baseline", "canary"].into_iter().flat_map(move |cohort| (0..2).map(move |at| (window, cohort, at))))
+        {
+            let row = [case, "made-up", label, cohort, &format!("{cohort}-{instance}")];
+            texts.iter_mut().zip(row).for_each(|(column, text)| column.push(text.to_owned()));
+            let fails = label == "ab" && cohort == "canary" && window >= 30;
+            let errors = if fails { 10 } else { (window * 7 + instance * 5) % 5 };
+            numbers.iter_mut().zip([window * 10_000, 200, errors]).for_each(|(column, number)| column.push(number));
+        }
+    }
+    let text = |column: Vec<String>| -> ArrayRef { Arc::new(StringArray::from(column)) };
+    let number = |column: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(column)) };
+    let mut all: Vec<(&str, ArrayRef)> = ["case_id", "dataset", "label", "cohort", "instance"].into_iter().zip(texts.map(text)).collect();
+    all.extend(["timestamp", "requests", "errors"].into_iter().zip(numbers.map(number)));
+    write(file, &RecordBatch::try_from_iter(all).unwrap());
+}
+
+fn write(file: &std::path::Path, rows: &RecordBatch) {
+    let mut writer = parquet::arrow::ArrowWriter::try_new(std::fs::File::create(file).unwrap(), rows.schema(), None).unwrap();
+    writer.write(rows).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn windowed_counts_are_judged_as_a_rollout_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (file, index, policy) = (path("counts.parquet"), path("cases.csv"), path("policy.yaml"));
+    counts_table(file.as_ref());
+    std::fs::write(&index, "case_id,onset_ms\nbroken,300000\n").unwrap();
+    std::fs::write(&policy, "checks:\n  - name: error_rate\nmin_duration_seconds: 600\n").unwrap();
+    let cases = ["judge", "--cases", &file, "--cases-index", &index, "--policy", &policy, "--looks", "120", "--json"];
+    let answer: Value = serde_json::from_str(&stdout(&haldane("", &cases))).unwrap();
+    let [calm, broken] = [&answer["cases"][0], &answer["cases"][1]];
+    assert_eq!((&calm["decision"], &calm["promoted"]), (&json!("promote"), &json!(true)), "{answer}");
+    assert_eq!((&broken["decision"], &broken["metric"]), (&json!("rollback"), &json!("error_rate")), "{answer}");
+    assert!(broken["reason"].as_str().unwrap().starts_with("errors "), "{broken}");
+    let delay = broken["delay_seconds"].as_f64().unwrap();
+    assert!((10.0..600.0).contains(&delay) && answer["overall"]["median_delay_seconds"] == json!(delay), "{broken}");
+    let kayenta: Value = serde_json::from_str(&stdout(&haldane("", &[&cases[..], &["--judge", "kayenta"]].concat()))).unwrap();
+    assert_eq!(kayenta["cases"][1]["decision"], json!("rollback"), "{kayenta}");
+    std::fs::write(&policy, "alpha: 2\nbeta: 0.1\n").unwrap();
+    refused(&haldane("", &cases), "alpha is 2, it has to lie between");
+    std::fs::write(&policy, "alfa: 0.1\n").unwrap();
+    refused(&haldane("", &cases), "cannot take the policy from");
 }
 
 #[test]

@@ -99,7 +99,7 @@ pub(super) fn quantile(q: f64) -> String {
 }
 
 fn on(operation: Option<&str>) -> String {
-    operation.map(|operation| format!(" on {}", shortened(operation))).unwrap_or_default()
+    operation.filter(|operation| !operation.is_empty()).map(|operation| format!(" on {}", shortened(operation))).unwrap_or_default()
 }
 
 fn times(estimate: f64, low: f64, high: f64) -> String {

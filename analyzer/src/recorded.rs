@@ -2,7 +2,8 @@
 //!
 //! There are no requests in common windows here, so what the default judge lives on is missing. The measure of chance is the baseline itself: it is cut
 //! into blocks as long as the canary, and how much these differ from one another is how much a canary without a fault may differ too. A rise has to be
-//! unlikely by that measure, large enough to matter, and not due to one sample alone.
+//! unlikely by that measure, large enough to matter, and not due to one sample alone. Who looks again and again while a canary grows sees its first few
+//! samples by themselves: these have to be the more unusual.
 
 mod minutes;
 
@@ -18,23 +19,29 @@ const LEVEL: f64 = 0.03;
 /// The baseline is cut into at least so many blocks.
 const BLOCKS_MIN: usize = 5;
 /// Samples that follow one another are alike: their mean varies more than that of independent ones.
-const INFLATION: f64 = 1.5;
+const INFLATION: f64 = 2.0;
 /// The variance of a count over that of independent events.
 const BURSTS: f64 = 1.5;
 /// Smallest standard deviation of a mean on the logarithmic scale: 2 %.
 const LEAST_DEVIATION: f64 = 0.02;
 /// Blocks tell less of a variance than their number says, a usual amount of noise more.
 const PRIOR_FREEDOM: f64 = 3.0;
-/// A smaller change does not matter: 20 %.
-const LEAST_CHANGE: f64 = 0.18;
+/// A smaller change does not matter: 13 %.
+const LEAST_CHANGE: f64 = 0.12;
 /// Nor one that is small beside how much samples differ.
-const LEAST_SPREAD: f64 = 0.5;
+const LEAST_SPREAD: f64 = 0.3;
 /// Counts below this are compared as such, others by their logarithm.
 const SMALL_COUNT: f64 = 20.0;
 /// Fewer samples of the canary are not judged.
 const SAMPLES_MIN: usize = 2;
-/// With so many, no single one may decide.
-const SAMPLES_MANY: usize = 4;
+/// With so many, the change has to be as unlikely without the farthest sample;
+const SAMPLES_MANY: usize = 12;
+/// with fewer, the others must at least lean the same way.
+const OTHERS_LEVEL: f64 = 0.3;
+/// With so many, the whole level may be spent; with fewer the root of their part.
+const SAMPLES_ENOUGH: f64 = 8.0;
+/// With more than so many, the outer tenths are clipped.
+const SAMPLES_CLIPPED: usize = 4;
 
 /// What a metric counts or measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +125,9 @@ fn by_blocks(metrics: &[Metric]) -> Finding {
     let count = compared.len() as f64;
     let loudest =
         compared.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(metric, chance)| (metric.name.clone(), (chance * count).min(1.0)));
-    let rollback = loudest.as_ref().is_some_and(|(_, chance)| *chance <= LEVEL);
+    let samples = metrics.iter().map(|metric| metric.canary.len()).max().unwrap_or(0) as f64;
+    let level = LEVEL * (samples / SAMPLES_ENOUGH).min(1.0).sqrt();
+    let rollback = loudest.as_ref().is_some_and(|(_, chance)| *chance <= level);
     Finding { rollback, loudest: loudest.map(|(name, chance)| (name, Some(chance))) }
 }
 
@@ -130,14 +139,16 @@ fn chance(metric: &Metric) -> Option<f64> {
         return None;
     }
     let all = chance_of(metric, &baseline, &canary);
-    if canary.len() < SAMPLES_MANY {
-        return Some(all);
-    }
     let middle = quantile(&baseline, 0.5);
     let farthest = canary.iter().enumerate().max_by(|a, b| (a.1 - middle).abs().total_cmp(&(b.1 - middle).abs())).map_or(0, |(at, _)| at);
     let mut others = canary;
     others.remove(farthest);
-    Some(all.max(chance_of(metric, &baseline, &others)))
+    let without = chance_of(metric, &baseline, &others);
+    Some(match (others.len() + 1 < SAMPLES_MANY, without <= OTHERS_LEVEL) {
+        (true, true) => all,
+        (true, false) => 1.0,
+        (false, _) => all.max(without),
+    })
 }
 
 fn chance_of(metric: &Metric, baseline: &[f64], canary: &[f64]) -> f64 {
@@ -207,7 +218,7 @@ impl Scale {
 
     /// The middle of some values; on the logarithmic scale the outer ones count as those at the tenth from either end.
     fn middle(self, values: &[f64]) -> f64 {
-        let clipped = matches!(self, Self::Logarithm { .. }) && values.len() > SAMPLES_MANY;
+        let clipped = matches!(self, Self::Logarithm { .. }) && values.len() > SAMPLES_CLIPPED;
         let (low, high) = if clipped { (quantile(values, 0.1), quantile(values, 0.9)) } else { (f64::NEG_INFINITY, f64::INFINITY) };
         values.iter().map(|value| value.clamp(low, high)).sum::<f64>() / values.len() as f64
     }
@@ -257,6 +268,7 @@ mod tests {
         assert!(of(Direction::Either, &[3.0, 3.5, 2.9]));
         assert!(!of(Direction::Increase, &[11.0, 11.5, 11.2, 11.1, 11.3]), "ten per cent");
         assert!(!of(Direction::Increase, &[10.0, 9.0, 11.0, 10.0, 90.0, 10.0]), "one sample alone");
+        assert!(!of(Direction::Increase, &[10.0, 90.0]), "one of two");
         assert!(!of(Direction::Increase, &[90.0]), "too few");
     }
 

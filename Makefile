@@ -5,7 +5,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench bench-ingest bench-wal bench-commits kill-test build clients
+.PHONY: help demo test lint fmt bench-judge bench-ingest bench-wal bench-commits kill-test build clients
 
 help: ## Says what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,8 +40,8 @@ bench-ingest: need-rust ## What a record costs, what the server holds out, and a
 	$(CARGO) bench --locked --bench ingest --no-run
 	OTLP2PARQUET="$$(sh benches/ingest/peers.sh $(CARGO_TARGET_DIR)/peers)" taskset -c 1 $(CARGO) bench --locked --bench ingest -- $(SCENARIO)
 
-bench: need-rust ## Runs the benches; by hand, the results go into the notes.
-	$(CARGO) bench --locked --profile dev --bench judge
+bench-judge: need-rust ## How often the judge is wrong and how soon right, on simulated rollouts, beside Kayenta's; by hand. RUNS=200 TABLE="detection cost"
+	$(CARGO) bench --locked --profile dev --bench judge -- $(or $(RUNS),200) $(TABLE)
 
 bench-wal: need-rust ## What writing a group of the log costs, by the way it is done; by hand.
 	$(CARGO) bench --locked --profile dev --bench wal

@@ -109,8 +109,8 @@ fn counts_table(file: &std::path::Path) {
     let mut texts: [Vec<String>; 5] = Default::default();
     let mut numbers: [Vec<i64>; 3] = Default::default();
     for (case, label) in [("calm", "aa"), ("broken", "ab")] {
-        for (window, cohort, instance) in
-            (0..120_i64).flat_map(|window| ["baseline", "canary"].into_iter().flat_map(move |cohort| (0..2).map(move |at| (window, cohort, at))))
+        for (window, cohort, instance) in (0..120_i64)
+            .flat_map(|window| ["baseline", "canary"].into_iter().flat_map(move |cohort| (0..2).map(move |at| (window, cohort, at))))
         {
             let row = [case, "made-up", label, cohort, &format!("{cohort}-{instance}")];
             texts.iter_mut().zip(row).for_each(|(column, text)| column.push(text.to_owned()));

@@ -1,6 +1,4 @@
 //! How long does one verdict take, by the size of the service? An hour of 10 s windows, ten instances a cohort; ms a judgement.
-//!
-//! `make bench`: built as for everyday work, where the analyzer itself is optimised.
 
 use std::time::{Duration, Instant};
 
@@ -11,19 +9,15 @@ use haldane_store::{ExponentialHistogram, UnixNanos};
 const INSTANCES: i64 = 10;
 const WINDOWS: i64 = 360;
 
-fn main() {
+pub(crate) fn run() {
+    crate::say("\n## What one judgement costs\n");
     for operations in [1, 10, 50] {
         let evidence = evidence(operations);
         let mut times: Vec<Duration> = (0..7).map(|_| time_of(&evidence)).collect();
         times.sort();
         let (median, worst) = (times[3].as_secs_f64() * 1e3, times[6].as_secs_f64() * 1e3);
-        #[expect(clippy::print_stdout, reason = "a bench prints its result")]
-        {
-            println!(
-                "{operations:4} operations, {:7} cells: median {median:7.1} ms, slowest {worst:7.1} ms a judgement",
-                evidence.cells.len()
-            );
-        }
+        let cells = evidence.cells.len();
+        crate::say(&format!("- {operations} operations, {cells} cells: median {median:.1} ms, slowest {worst:.1} ms"));
     }
 }
 

@@ -1,0 +1,138 @@
+//! What is asked of the simulated rollouts, and the answers as tables.
+
+use haldane_analyzer::judge::CulpritKind;
+
+use crate::say;
+use crate::trial::{Outcome, Share, outcomes, policy};
+use crate::world::{Fault, World};
+
+/// The ways in which errors come, as the design of the judge lists them; each with 100 requests a second, eight pods a cohort, and half an hour of history.
+fn noises() -> Vec<(&'static str, World)> {
+    let of = World::default;
+    let mixed = World { pod_errors: 0.2, burst: 3.0, drift: 0.5, storms: 0.01, ..of() };
+    vec![
+        ("independent, 1 %", of()),
+        ("independent, 0.1 %, 10/90", World { error_rate: 0.001, ramp: vec![(0, 0.1)], ..of() }),
+        ("shared drift, sd 0.5", World { drift: 0.5, ..of() }),
+        ("bursts of 3", World { burst: 3.0, ..of() }),
+        ("bursts of 10, 0.1 %", World { burst: 10.0, error_rate: 0.001, ..of() }),
+        ("storms of a minute on a pod", World { storms: 0.01, ..of() }),
+        ("pods differ, sd 0.2", World { pod_errors: 0.2, ..of() }),
+        ("pods differ, sd 0.5", World { pod_errors: 0.5, ..of() }),
+        ("all of it", mixed.clone()),
+        ("all of it, 10/90, 0.1 %", World { error_rate: 0.001, ramp: vec![(0, 0.1)], ..mixed.clone() }),
+        ("all of it, 5 → 10 → 50 %", World { ramp: vec![(0, 0.05), (60, 0.1), (120, 0.5)], ..mixed }),
+        ("a tenth of the cells lost", World { lost: 0.1, ..of() }),
+        ("clock 10 s ahead, drift", World { skew: 1, drift: 0.5, ..of() }),
+        ("more of the routes that fail", World { routes: 4, mix_shift: true, ..of() }),
+    ]
+}
+
+/// With durations: 50/50, drift of the load, pods that differ by 2 % in speed.
+fn timed() -> World {
+    World { with_durations: true, drift: 0.3, pod_speed: 0.02, ..World::default() }
+}
+
+pub(crate) fn false_rollbacks(runs: u64) {
+    say(&format!("\n## Rolled back without a fault, of {runs} hours each, looked at every 10 s\n"));
+    say("| noise | error rate, rolled back (upper bound) | promoted, median | Kayenta each 5 min |");
+    say("| --- | --- | --- | --- |");
+    for (name, world) in noises() {
+        line(name, &outcomes(&world, &policy(&["error_rate"]), runs));
+    }
+    let runs = (runs / 4).max(20);
+    for (name, world) in
+        [("latency, drift, pods differ by 2 %", timed()), ("latency, new pods slow for 2 min", World { cold: 3.0, ..timed() })]
+    {
+        line(&format!("{name} ({runs} runs)"), &outcomes(&world, &policy(&["latency"]), runs));
+    }
+}
+
+fn line(name: &str, outcomes: &[Outcome]) {
+    let (wrong, promoted) = (Share::of(outcomes, |one| one.rollback), Share::of(outcomes, |one| one.promotion));
+    let kayenta = Share::of(outcomes, |one| one.kayenta);
+    say(&format!("| {name} | {} | {} | {} |", wrong.bounded(), promoted.timed(), kayenta.bounded()));
+}
+
+pub(crate) fn detection(runs: u64) {
+    let runs = (runs / 4).max(20);
+    say(&format!("\n## Found within the hour, of {runs} each, and the median time\n"));
+    say("| noise | fault | ours | Kayenta each 5 min | promoted first |");
+    say("| --- | --- | --- | --- | --- |");
+    for (name, world) in noises() {
+        for factor in [2.0, 3.0, 5.0] {
+            found(
+                name,
+                &format!("errors × {factor}"),
+                &World { fault: Fault::Errors { factor, from: 0 }, ..world.clone() },
+                "error_rate",
+                runs,
+            );
+        }
+    }
+    for (name, world) in noises().into_iter().filter(|(name, _)| matches!(*name, "independent, 1 %" | "bursts of 3" | "all of it")) {
+        let fault = Fault::Errors { factor: 5.0, from: 60 };
+        found(name, "errors × 5, ten minutes in", &World { fault, ..world }, "error_rate", runs);
+    }
+    let few = (runs / 2).max(10);
+    for (fault, name) in [
+        (Fault::Latency(1.1), "latency + 10 %, at the margin"),
+        (Fault::Latency(1.2), "latency + 20 %"),
+        (Fault::Tail { share: 0.02, factor: 3.0 }, "2 % of requests × 3"),
+    ] {
+        found("drift, pods differ by 2 %", name, &World { fault, ..timed() }, "latency", few);
+    }
+}
+
+fn found(noise: &str, fault: &str, world: &World, check: &str, runs: u64) {
+    let outcomes = outcomes(world, &policy(&[check]), runs);
+    let (ours, kayenta) = (Share::of(&outcomes, |one| one.rollback), Share::of(&outcomes, |one| one.kayenta));
+    let early = Share::of(&outcomes, |one| one.promotion);
+    say(&format!("| {noise} | {fault} | {} | {} | {:.0} % |", ours.timed(), kayenta.timed(), early.rate()));
+}
+
+pub(crate) fn promotion(runs: u64) {
+    say("\n## Promotions, and what can be seen\n");
+    let clean = outcomes(&World::default(), &policy(&["error_rate"]), runs);
+    say(&format!("- a clean version is promoted: {}", Share::of(&clean, |one| one.promotion).timed()));
+    let margin = World { fault: Fault::Errors { factor: 1.5, from: 0 }, ..World::default() };
+    let margin = outcomes(&margin, &policy(&["error_rate"]), runs);
+    say(&format!("- one at the margin, errors × 1.5: {}", Share::of(&margin, |one| one.promotion).bounded()));
+    let mut seen: Vec<f64> = clean.iter().filter_map(|one| one.detectable).collect();
+    seen.sort_by(f64::total_cmp);
+    if let Some(ratio) = seen.get(seen.len() / 2).copied() {
+        let world = World { fault: Fault::Errors { factor: ratio, from: 0 }, ..World::default() };
+        let by_then = Share::of(&outcomes(&world, &policy(&["error_rate"]), runs), |one| one.rollback.filter(|minutes| *minutes <= 30.0));
+        say(&format!(
+            "- errors × {ratio:.2}, what verdicts say could be seen after half an hour, is found by then in {:.0} %",
+            by_then.rate()
+        ));
+    }
+}
+
+pub(crate) fn culprits(runs: u64) {
+    let runs = (runs / 4).max(20);
+    say(&format!("\n## Who did it, of {runs} each\n"));
+    let of = |world: &World, runs: u64| -> Vec<Outcome> {
+        outcomes(world, &policy(&["error_rate"]), runs).into_iter().filter(|one| one.rollback.is_some()).collect()
+    };
+    let count = |outcomes: &[Outcome], is: &dyn Fn(&Outcome) -> bool| {
+        format!("{} of {}", outcomes.iter().filter(|one| is(one)).count(), outcomes.len())
+    };
+    let world = World { routes: 50, fault: Fault::Route(10.0), ..World::default() };
+    let (guilty, routes) = (world.guilty_route(), of(&world, runs));
+    let first = |one: &Outcome| {
+        one.culprits.iter().find(|culprit| culprit.kind == CulpritKind::Operation).is_some_and(|culprit| *culprit.name == *guilty)
+    };
+    let innocent = |one: &Outcome| one.culprits.iter().any(|culprit| culprit.kind == CulpritKind::Operation && *culprit.name != *guilty);
+    say(&format!(
+        "- one route of 50 fails ten times as often: named first {}, others named beside it {}",
+        count(&routes, &first),
+        count(&routes, &innocent)
+    ));
+    let instance = |one: &Outcome| one.culprits.iter().any(|culprit| culprit.kind == CulpritKind::Instance);
+    let pod = of(&World { fault: Fault::Pod(20.0), ..World::default() }, runs);
+    say(&format!("- one pod of eight fails twenty times as often: an instance is named {}", count(&pod, &instance)));
+    let version = of(&World { fault: Fault::Errors { factor: 3.0, from: 0 }, pod_errors: 0.2, ..World::default() }, runs);
+    say(&format!("- the version fails three times as often: an instance is named {}", count(&version, &instance)));
+}

@@ -1,10 +1,11 @@
 //! What is asked of the simulated rollouts, and the answers as tables.
 
 use haldane_analyzer::judge::CulpritKind;
+use haldane_analyzer::policy::Policy;
 
-use crate::say;
-use crate::trial::{Outcome, Share, outcomes, policy};
+use crate::trial::{Outcome, Share, outcomes, policy, without_margin};
 use crate::world::{Fault, World};
+use crate::{Ask, say};
 
 /// The ways in which errors come, as the design of the judge lists them; each with 100 requests a second, eight pods a cohort, and half an hour of history.
 fn noises() -> Vec<(&'static str, World)> {
@@ -33,18 +34,19 @@ fn timed() -> World {
     World { with_durations: true, drift: 0.3, pod_speed: 0.02, ..World::default() }
 }
 
-pub(crate) fn false_rollbacks(runs: u64) {
+pub(crate) fn false_rollbacks(ask: &Ask) {
+    let runs = ask.runs;
     say(&format!("\n## Rolled back without a fault, of {runs} hours each, looked at every 10 s\n"));
     say("| noise | error rate, rolled back (upper bound) | promoted, median | Kayenta each 5 min |");
     say("| --- | --- | --- | --- |");
-    for (name, world) in noises() {
-        line(name, &outcomes(&world, &policy(&["error_rate"]), runs));
+    for (name, world) in noises().into_iter().filter(|(name, _)| ask.wants(name, "")) {
+        line(name, &outcomes(&world, &policy("error_rate"), runs));
     }
     let runs = (runs / 4).max(20);
     for (name, world) in
         [("latency, drift, pods differ by 2 %", timed()), ("latency, new pods slow for 2 min", World { cold: 3.0, ..timed() })]
     {
-        line(&format!("{name} ({runs} runs)"), &outcomes(&world, &policy(&["latency"]), runs));
+        line(&format!("{name} ({runs} runs)"), &outcomes(&world, &policy("latency"), runs));
     }
 }
 
@@ -54,38 +56,36 @@ fn line(name: &str, outcomes: &[Outcome]) {
     say(&format!("| {name} | {} | {} | {} |", wrong.bounded(), promoted.timed(), kayenta.bounded()));
 }
 
-pub(crate) fn detection(runs: u64) {
-    let runs = (runs / 4).max(20);
+pub(crate) fn detection(ask: &Ask) {
+    let runs = (ask.runs / 4).max(20);
     say(&format!("\n## Found within the hour, of {runs} each, and the median time\n"));
     say("| noise | fault | ours | Kayenta each 5 min | promoted first |");
     say("| --- | --- | --- | --- | --- |");
     for (name, world) in noises() {
         for factor in [2.0, 3.0, 5.0] {
-            found(
-                name,
-                &format!("errors × {factor}"),
-                &World { fault: Fault::Errors { factor, from: 0 }, ..world.clone() },
-                "error_rate",
-                runs,
-            );
+            let fault = Fault::Errors { factor, from: 0 };
+            found(ask, (name, &format!("errors × {factor}")), &World { fault, ..world.clone() }, (&policy("error_rate"), runs));
         }
     }
     for (name, world) in noises().into_iter().filter(|(name, _)| matches!(*name, "independent, 1 %" | "bursts of 3" | "all of it")) {
         let fault = Fault::Errors { factor: 5.0, from: 60 };
-        found(name, "errors × 5, ten minutes in", &World { fault, ..world }, "error_rate", runs);
+        found(ask, (name, "errors × 5, ten minutes in"), &World { fault, ..world }, (&policy("error_rate"), runs));
     }
     let few = (runs / 2).max(10);
-    for (fault, name) in [
-        (Fault::Latency(1.1), "latency + 10 %, at the margin"),
-        (Fault::Latency(1.2), "latency + 20 %"),
-        (Fault::Tail { share: 0.02, factor: 3.0 }, "2 % of requests × 3"),
+    for (fault, name, policy) in [
+        (Fault::Latency(1.1), "latency + 10 %, no margin", without_margin()),
+        (Fault::Latency(1.2), "latency + 20 %", policy("latency")),
+        (Fault::Tail { share: 0.02, factor: 3.0 }, "2 % of requests × 3", policy("latency")),
     ] {
-        found("drift, pods differ by 2 %", name, &World { fault, ..timed() }, "latency", few);
+        found(ask, ("drift, pods differ by 2 %", name), &World { fault, ..timed() }, (&policy, few));
     }
 }
 
-fn found(noise: &str, fault: &str, world: &World, check: &str, runs: u64) {
-    let outcomes = outcomes(world, &policy(&[check]), runs);
+fn found(ask: &Ask, (noise, fault): (&str, &str), world: &World, (policy, runs): (&Policy, u64)) {
+    if !ask.wants(noise, fault) {
+        return;
+    }
+    let outcomes = outcomes(world, policy, runs);
     let (ours, kayenta) = (Share::of(&outcomes, |one| one.rollback), Share::of(&outcomes, |one| one.kayenta));
     let early = Share::of(&outcomes, |one| one.promotion);
     say(&format!("| {noise} | {fault} | {} | {} | {:.0} % |", ours.timed(), kayenta.timed(), early.rate()));
@@ -93,16 +93,16 @@ fn found(noise: &str, fault: &str, world: &World, check: &str, runs: u64) {
 
 pub(crate) fn promotion(runs: u64) {
     say("\n## Promotions, and what can be seen\n");
-    let clean = outcomes(&World::default(), &policy(&["error_rate"]), runs);
+    let clean = outcomes(&World::default(), &policy("error_rate"), runs);
     say(&format!("- a clean version is promoted: {}", Share::of(&clean, |one| one.promotion).timed()));
     let margin = World { fault: Fault::Errors { factor: 1.5, from: 0 }, ..World::default() };
-    let margin = outcomes(&margin, &policy(&["error_rate"]), runs);
+    let margin = outcomes(&margin, &policy("error_rate"), runs);
     say(&format!("- one at the margin, errors × 1.5: {}", Share::of(&margin, |one| one.promotion).bounded()));
     let mut seen: Vec<f64> = clean.iter().filter_map(|one| one.detectable).collect();
     seen.sort_by(f64::total_cmp);
     if let Some(ratio) = seen.get(seen.len() / 2).copied() {
         let world = World { fault: Fault::Errors { factor: ratio, from: 0 }, ..World::default() };
-        let by_then = Share::of(&outcomes(&world, &policy(&["error_rate"]), runs), |one| one.rollback.filter(|minutes| *minutes <= 30.0));
+        let by_then = Share::of(&outcomes(&world, &policy("error_rate"), runs), |one| one.rollback.filter(|minutes| *minutes <= 30.0));
         say(&format!(
             "- errors × {ratio:.2}, what verdicts say could be seen after half an hour, is found by then in {:.0} %",
             by_then.rate()
@@ -114,7 +114,7 @@ pub(crate) fn culprits(runs: u64) {
     let runs = (runs / 4).max(20);
     say(&format!("\n## Who did it, of {runs} each\n"));
     let of = |world: &World, runs: u64| -> Vec<Outcome> {
-        outcomes(world, &policy(&["error_rate"]), runs).into_iter().filter(|one| one.rollback.is_some()).collect()
+        outcomes(world, &policy("error_rate"), runs).into_iter().filter(|one| one.rollback.is_some()).collect()
     };
     let count = |outcomes: &[Outcome], is: &dyn Fn(&Outcome) -> bool| {
         format!("{} of {}", outcomes.iter().filter(|one| is(one)).count(), outcomes.len())

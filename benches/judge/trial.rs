@@ -27,11 +27,19 @@ pub(crate) struct Outcome {
     pub(crate) detectable: Option<f64>,
 }
 
-/// A policy with some of the default checks.
-pub(crate) fn policy(checks: &[&str]) -> Policy {
-    let check = |name: &&str| CheckOverride { name: (*name).to_owned(), required: Some(true), weight: Some(1.0) };
-    let checks = Some(checks.iter().map(check).collect());
-    Policy::default().with(&PolicyOverrides { checks, ..PolicyOverrides::default() }).expect("these checks exist")
+/// A policy with one of the default checks.
+pub(crate) fn policy(check: &str) -> Policy {
+    policy_of(check, PolicyOverrides::default())
+}
+
+/// The same, where any latency that is longer counts.
+pub(crate) fn without_margin() -> Policy {
+    policy_of("latency", PolicyOverrides { latency_relative: Some(0.0), ..PolicyOverrides::default() })
+}
+
+fn policy_of(check: &str, overrides: PolicyOverrides) -> Policy {
+    let checks = Some(vec![CheckOverride { name: check.to_owned(), required: Some(true), weight: Some(1.0) }]);
+    Policy::default().with(&PolicyOverrides { checks, ..overrides }).expect("this check exists")
 }
 
 /// Judges courses of a world, one for each seed, on all processors.

@@ -46,7 +46,8 @@ pub(crate) fn burstiness(arms: Arms<'_>, blocks: &[i64]) -> f64 {
     paired.max(1.0 + weight * (serial - 1.0))
 }
 
-/// F8: the variance of block sums of the score, over its expectation for independent events, at the fitted rate ratio.
+/// F8: the variance of block sums of the score, over its expectation for independent events, at the fitted rate ratio. It is taken between
+/// neighbouring blocks, not about the mean: a fault that begins in the middle is one step there, and not noise ever after.
 ///
 /// Returns the largest over the block sizes, at least one, and the information it rests on (0 when it rests on nothing).
 pub(crate) fn paired_burstiness(arms: Arms<'_>, blocks: &[i64]) -> (f64, f64) {
@@ -71,13 +72,24 @@ pub(crate) fn paired_burstiness(arms: Arms<'_>, blocks: &[i64]) -> (f64, f64) {
         if filled < BLOCKS_MIN || information <= 0.0 {
             continue;
         }
-        let squares: f64 = sums.iter().map(|(score, _)| score * score).sum();
-        // Few blocks are drawn towards independent events, as if three more had been just as expected.
-        let freedom = (filled - 1) as f64;
-        phi = phi.max((PRIOR_GROUPS + squares / information * filled as f64) / (PRIOR_GROUPS + freedom));
+        phi = phi.max(between_neighbours(&sums));
         known = f64::max(known, information);
     }
     (phi, known)
+}
+
+/// `sum (s_i v_j - s_j v_i)^2 / (v_i v_j) / sum (v_i + v_j)` over neighbours `i`, `j` with scores `s` of information `v`, the mean of which is one. Few blocks are
+/// drawn towards that, as if three more had been just as expected.
+fn between_neighbours(blocks: &[(f64, f64)]) -> f64 {
+    let filled: Vec<(f64, f64)> = blocks.iter().copied().filter(|(_, information)| *information > 0.0).collect();
+    let (mut squares, mut information) = (0.0, 0.0);
+    for pair in filled.windows(2) {
+        let ((s, v), (t, w)) = (pair[0], pair[1]);
+        squares += (s * w - t * v).powi(2) / (v * w);
+        information += v + w;
+    }
+    let freedom = filled.len().saturating_sub(1) as f64;
+    (PRIOR_GROUPS + squares / information.max(1e-300) * freedom) / (PRIOR_GROUPS + freedom)
 }
 
 /// The variance of events between neighbouring blocks of one cohort, over its expectation for independent events.

@@ -23,6 +23,8 @@ const STORM_WINDOWS: i64 = 6;
 const STORM: f64 = 20.0;
 /// A pod that is new is slow for two minutes.
 const COLD_WINDOWS: i64 = 12;
+/// Half of the baseline's pods began in this window.
+const REPLACED: i64 = -90;
 /// How much of a drift is left after ten seconds.
 const DRIFT_MEMORY: f64 = 0.95;
 /// Errors of a route that fails more often than the others, where routes differ.
@@ -112,6 +114,8 @@ struct Pod {
     role: Role,
     name: Arc<str>,
     is_last: bool,
+    /// Its first window.
+    born: i64,
     errors: f64,
     speed: f64,
     storm_until: i64,
@@ -147,7 +151,7 @@ impl World {
                 if dice.0.random::<f64>() < self.storms / 6.0 {
                     pod.storm_until = window + STORM_WINDOWS;
                 }
-                let Some(share) = self.share(pod.role, window) else { continue };
+                let Some(share) = self.share(pod.role, window).filter(|_| window >= pod.born) else { continue };
                 let load = 10.0 * self.requests_per_second * share / self.pods as f64;
                 for (route, name) in routes.iter().enumerate() {
                     let cell = self.cell(&mut dice, pod, (route, name), window, (load, drift));
@@ -186,6 +190,11 @@ impl World {
                     role,
                     name: format!("{role:?}-{number}").into(),
                     is_last: number + 1 == self.pods,
+                    born: match role {
+                        Role::Canary => 0,
+                        Role::Baseline if number % 2 == 0 => REPLACED,
+                        Role::Baseline => i64::MIN / 2,
+                    },
                     errors: (dice.normal(self.pod_errors) - 0.5 * self.pod_errors.powi(2)).exp(),
                     speed: dice.normal(self.pod_speed).exp(),
                     storm_until: i64::MIN,
@@ -215,7 +224,7 @@ impl World {
         let errors = dice.bursts(requests as f64 * rate.min(0.9), self.burst).min(requests);
         let mut durations = ExponentialHistogram::new(6);
         if self.with_durations {
-            let cold = if is_canary && window < COLD_WINDOWS { self.cold } else { 1.0 };
+            let cold = if window - pod.born < COLD_WINDOWS { self.cold } else { 1.0 };
             let median = MEDIAN_NS * pod.speed * cold * (0.3 * drift).exp();
             for _ in 0..requests {
                 let slower = if is_canary { self.slower(dice) } else { 1.0 };

@@ -2,11 +2,12 @@
 
 use crate::policy::{CheckKind, Margin, Policy};
 
-use super::counts::{Counts, RowCounts, StratumBuilder};
+use super::counts::{Counts, RowCounts, Stratum, StratumBuilder};
 use super::judgement::{Comparison, Effect, EffectMeasure, Finding, Side};
+use super::lone::lone_and_brief;
 use super::rates::{RateAnswer, RateQuestion, compare};
 use super::settle::{Settled, settle};
-use super::table::Table;
+use super::table::{Part, Table};
 use super::wording;
 
 /// Instances differ by this much, on the log scale, where it cannot be measured (F19).
@@ -17,25 +18,38 @@ const SHRINK_REQUESTS: f64 = 100.0;
 
 /// Compares the rates of failed requests.
 pub(super) fn compare_errors(table: &Table<'_>, policy: &Policy) -> (Comparison, RateAnswer) {
-    let strata = (0..table.operations.len())
-        .map(|operation| {
-            let mut stratum = StratumBuilder::new(table, operation);
-            for row in &table.rows[operation] {
-                stratum.add(table, row, RowCounts { requests: row.requests, events: row.errors, promote_events: row.errors });
-            }
-            stratum.finish()
-        })
-        .filter(|stratum| stratum.canary.expected > 0.0 || stratum.known.expected > 0.0)
-        .collect();
-    let counts = Counts { strata };
-    let question = RateQuestion {
-        nulls: nulls(&counts, policy.error_rollback),
+    let counts = count(table, None);
+    let question = question(&counts, policy);
+    let mut answer = compare(table, &counts, &question);
+    // Before it decides anything.
+    let suspicious = answer.ln_e >= -0.5 * policy.alpha().ln();
+    if suspicious && let Some(instance) = lone_and_brief(table, &counts) {
+        let others = count(table, Some(instance));
+        answer.ln_e = answer.ln_e.min(compare(table, &others, &self::question(&others, policy)).ln_e);
+    }
+    (comparison(table, policy, &answer), answer)
+}
+
+/// Requests and errors of all instances, or of all but one of the canary's.
+fn count(table: &Table<'_>, without: Option<u32>) -> Counts {
+    let of_operation = |operation: usize| {
+        let mut stratum = StratumBuilder::new(table, operation);
+        for row in table.rows[operation].iter().filter(|row| row.side != Part::Canary || Some(row.instance) != without) {
+            stratum.add(table, row, RowCounts { requests: row.requests, events: row.errors, promote_events: row.errors });
+        }
+        stratum.finish()
+    };
+    let serves = |stratum: &Stratum| stratum.canary.expected > 0.0 || stratum.known.expected > 0.0;
+    Counts { strata: (0..table.operations.len()).map(of_operation).filter(serves).collect() }
+}
+
+fn question(counts: &Counts, policy: &Policy) -> RateQuestion {
+    RateQuestion {
+        nulls: nulls(counts, policy.error_rollback),
         promote_null: policy.error_promote.relative.ln_1p(),
         promote_absolute: Some(policy.error_promote.absolute).filter(|margin| *margin > 0.0),
         sigma_prior: SIGMA_PRIOR,
-    };
-    let answer = compare(table, &counts, &question);
-    (comparison(table, policy, &answer), answer)
+    }
 }
 
 /// By operation: `ln` of the rate ratio at the margin, the larger of the relative and the absolute one.

@@ -9,6 +9,8 @@
 //! null the next one down is the canary's with probability `theta` of its window at most, and `T` is a stopping time of that order
 //! (where the baseline's share `1 - q` is reached). The likelihood ratio is a supermartingale along it, so that its mean at `T` is at most one.
 
+use std::time::Duration;
+
 use crate::policy::{CheckKind, Policy};
 use crate::stats::effect::equality;
 use crate::stats::eprocess::Noise;
@@ -30,6 +32,11 @@ const SPEED_PRIOR: f64 = 0.05;
 
 /// A threshold is not learnt from fewer requests than this.
 const LEARN_MIN: f64 = 20.0;
+
+/// An instance is new for so long.
+const WARM_UP: Duration = Duration::from_secs(120);
+/// New instances are known to be slow at first when so many times the usual share of their requests is slow.
+const WARM_UP_FACTOR: f64 = 2.0;
 
 /// What is known of an operation's durations.
 pub(super) struct OperationDurations {
@@ -63,11 +70,14 @@ pub(super) struct Threshold {
 /// Compares all quantiles.
 pub(super) fn compare_latency(table: &Table<'_>, policy: &Policy) -> (Vec<OperationDurations>, Vec<QuantileAnswer>) {
     let mut durations = Vec::with_capacity(table.operations.len());
+    let mut warms_up_anywhere = false;
     let mut quantiles: Vec<(Vec<Threshold>, Counts)> = policy.quantiles.iter().map(|_| (Vec::new(), Counts::default())).collect();
     for operation in (0..table.operations.len()).filter(|operation| !table.rows[*operation].is_empty()) {
         let scale = common_scale(table.rows[operation].iter().map(|row| row.cell.durations.scale()));
-        let thresholds = learn(table, policy, operation, scale);
-        let (known, strata) = count(table, operation, scale, &thresholds);
+        let compared = Compared { warms_up: warms_up(table, operation, scale) };
+        warms_up_anywhere |= compared.warms_up;
+        let thresholds = learn(table, policy, operation, (scale, compared));
+        let (known, strata) = count(table, operation, (scale, compared), &thresholds);
         durations.push(known);
         for ((quantile, threshold), stratum) in quantiles.iter_mut().zip(thresholds).zip(strata) {
             if let (Some(threshold), Some(stratum)) = (threshold, stratum) {
@@ -84,19 +94,58 @@ pub(super) fn compare_latency(table: &Table<'_>, policy: &Policy) -> (Vec<Operat
             sigma_prior: sigma_prior(&counts, &thresholds),
         };
         let answer = compare(table, &counts, &question);
-        let comparison = comparison(table, policy, &durations, (&thresholds, &answer), *q);
+        let mut comparison = comparison(table, policy, &durations, (&thresholds, &answer), *q);
+        if warms_up_anywhere {
+            comparison.reason.push_str(wording::WARM_UP);
+        }
         QuantileAnswer { q: *q, comparison, answer, thresholds }
     });
     let answers = answers.collect();
     (durations, answers)
 }
 
+/// Which rows are compared.
+#[derive(Debug, Clone, Copy)]
+struct Compared {
+    /// Instances of the baseline were slow while they were new, so nobody's first minutes count.
+    warms_up: bool,
+}
+
+impl Compared {
+    fn has(self, table: &Table<'_>, row: &Row<'_>) -> bool {
+        !(self.warms_up && table.is_young(row, WARM_UP))
+    }
+}
+
+/// Whether the baseline's own instances, where some began while one was watching, were slower at first.
+fn warms_up(table: &Table<'_>, operation: usize, scale: i32) -> bool {
+    let (mut young, mut old) = (Durations::new(scale), Durations::new(scale));
+    for row in table.rows[operation].iter().filter(|row| row.side != Part::Canary) {
+        if table.is_young(row, WARM_UP) {
+            young.add(&row.cell.durations);
+        } else {
+            old.add(&row.cell.durations);
+        }
+    }
+    if young.total() < LEARN_MIN || old.total() < LEARN_MIN {
+        return false;
+    }
+    let Some(bucket) = old.quantile_bucket(0.95) else { return false };
+    let usual = young.total() * old.above(bucket - 1) / old.total();
+    young.above(bucket - 1) > WARM_UP_FACTOR * usual + 3.0 * usual.sqrt()
+}
+
 /// Counts an operation's requests above each threshold, and merges its durations, in one pass: reading histograms is what costs.
-fn count(table: &Table<'_>, operation: usize, scale: i32, thresholds: &[Option<Threshold>]) -> (OperationDurations, Vec<Option<Stratum>>) {
+fn count(
+    table: &Table<'_>,
+    operation: usize,
+    (scale, compared): (i32, Compared),
+    thresholds: &[Option<Threshold>],
+) -> (OperationDurations, Vec<Option<Stratum>>) {
     let mut known = OperationDurations { operation, scale, baseline: Durations::new(scale), canary: Durations::new(scale) };
     let mut strata: Vec<Option<(&Threshold, StratumBuilder)>> =
         thresholds.iter().map(|threshold| threshold.as_ref().map(|threshold| (threshold, StratumBuilder::new(table, operation)))).collect();
-    for row in &table.rows[operation] {
+    for row in table.rows[operation].iter().filter(|row| compared.has(table, row)) {
         let durations = &row.cell.durations;
         match row.side {
             Part::Canary => known.canary.add(durations),
@@ -123,8 +172,8 @@ fn count(table: &Table<'_>, operation: usize, scale: i32, thresholds: &[Option<T
 
 /// The thresholds of an operation, by quantile: from history, else from the first windows of the baseline that hold enough requests. What
 /// is enough depends on the number of requests only, never on how long they took.
-fn learn(table: &Table<'_>, policy: &Policy, operation: usize, scale: i32) -> Vec<Option<Threshold>> {
-    let rows = &table.rows[operation];
+fn learn(table: &Table<'_>, policy: &Policy, operation: usize, (scale, compared): (i32, Compared)) -> Vec<Option<Threshold>> {
+    let rows: Vec<Row<'_>> = table.rows[operation].iter().filter(|row| compared.has(table, row)).copied().collect();
     let mut history = Durations::new(scale);
     for row in rows.iter().take_while(|row| row.window < table.clock.start).filter(|row| row.side != Part::Canary) {
         history.add(&row.cell.durations);
@@ -135,7 +184,7 @@ fn learn(table: &Table<'_>, policy: &Policy, operation: usize, scale: i32) -> Ve
         let learnt = if history.total() >= enough {
             &history
         } else {
-            first = first_windows(table, rows, scale, enough)?;
+            first = first_windows(table, &rows, scale, enough)?;
             &first
         };
         let bucket = learnt.quantile_bucket(q)? - 1;
@@ -152,7 +201,7 @@ fn learn(table: &Table<'_>, policy: &Policy, operation: usize, scale: i32) -> Ve
 }
 
 fn first_windows(table: &Table<'_>, rows: &[Row<'_>], scale: i32, enough: f64) -> Option<Durations> {
-    let patience = table.clock.windows(std::time::Duration::from_secs(60));
+    let patience = table.clock.windows(Duration::from_secs(60));
     let mut learnt = Durations::new(scale);
     let mut window = table.clock.start;
     for row in rows.iter().filter(|row| row.side == Part::Baseline) {

@@ -15,6 +15,7 @@ mod counts;
 mod durations;
 mod table;
 
+mod lone;
 mod noise;
 mod rates;
 mod settle;

@@ -22,6 +22,8 @@ pub(super) struct Table<'a> {
     pub(super) broken: u64,
     /// By instance: which half of the baseline it is in when the baseline is compared with itself.
     pub(super) halves: Vec<u8>,
+    /// By instance: its first window, if it began while one was watching.
+    born: Vec<Option<i64>>,
     pub(super) pairing: Pairing,
     pub(super) clock: WindowClock,
 }
@@ -122,7 +124,13 @@ impl<'a> Table<'a> {
             }
         }
         let halves = halves(&rows, instances.sorted.len());
-        Self { operations: operations.sorted, instances: instances.sorted, rows, broken, halves, pairing: evidence.pairing, clock }
+        let born = born(&rows, instances.sorted.len());
+        Self { operations: operations.sorted, instances: instances.sorted, rows, broken, halves, born, pairing: evidence.pairing, clock }
+    }
+
+    /// Whether the row's instance began less than this long before it.
+    pub(super) fn is_young(&self, row: &Row<'_>, age: Duration) -> bool {
+        self.born[row.instance as usize].is_some_and(|born| row.window - born < self.clock.windows(age))
     }
 
     /// All rows.
@@ -150,6 +158,17 @@ fn halves(rows: &[Vec<Row<'_>>], instances: usize) -> Vec<u8> {
             next
         })
         .collect()
+}
+
+/// The first window of each instance that was not there from the beginning.
+fn born(rows: &[Vec<Row<'_>>], instances: usize) -> Vec<Option<i64>> {
+    let mut first = vec![i64::MAX; instances];
+    for row in rows.iter().flatten() {
+        let first = &mut first[row.instance as usize];
+        *first = row.window.min(*first);
+    }
+    let beginning = first.iter().copied().min().unwrap_or(i64::MAX);
+    first.into_iter().map(|window| (window > beginning).then_some(window)).collect()
 }
 
 /// No instance serves more in a window. What claims to is damaged.

@@ -2,4 +2,5 @@ mod world;
 
 mod alarms;
 mod broken;
+mod instances;
 mod scenarios;

@@ -26,6 +26,9 @@ pub(super) fn errors(compared: &PairCounts, ratio: Option<&RatioInterval>, opera
     }
 }
 
+/// Behind a sentence about latency, where instances are slow while they are new.
+pub(super) const WARM_UP: &str = "; without the first two minutes of new instances, which are slow in the baseline too";
+
 /// "p99 on GET /search 1.40 × baseline (99 % interval 1.22 to 1.61): 310 ms against 221 ms".
 pub(super) fn latency(q: f64, effect: Option<&Effect>, [baseline, canary]: [Option<f64>; 2], operation: Option<&str>) -> String {
     let (name, place) = (quantile(q), on(operation));

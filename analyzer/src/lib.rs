@@ -13,6 +13,7 @@ pub mod policy;
 mod series;
 mod stats;
 
+pub mod bundle;
 pub mod judge;
 pub mod recorded;
 pub mod vectors;

@@ -50,6 +50,8 @@ pub enum ProblemKind {
     RolloutConflict,
     /// The rollout has ended already.
     RolloutEnded,
+    /// A rollout without evidence that is kept.
+    NoEvidence,
     /// No such path.
     UnknownPath,
     /// The path exists, but not with this method.
@@ -70,13 +72,14 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::InvalidRequest,
         Self::InvalidQuery,
         Self::UnknownRollout,
         Self::UnknownService,
         Self::RolloutConflict,
         Self::RolloutEnded,
+        Self::NoEvidence,
         Self::UnknownPath,
         Self::MethodNotAllowed,
         Self::BodyTooLarge,
@@ -96,6 +99,7 @@ impl ProblemKind {
             Self::UnknownService => "unknown-service",
             Self::RolloutConflict => "rollout-conflict",
             Self::RolloutEnded => "rollout-ended",
+            Self::NoEvidence => "no-evidence",
             Self::UnknownPath => "unknown-path",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::BodyTooLarge => "body-too-large",
@@ -116,6 +120,7 @@ impl ProblemKind {
             Self::UnknownService => "The service is not known",
             Self::RolloutConflict => "Another rollout of this service is live",
             Self::RolloutEnded => "The rollout has ended",
+            Self::NoEvidence => "No evidence is kept of this rollout",
             Self::UnknownPath => "There is nothing at this path",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::BodyTooLarge => "The body is too large",
@@ -135,6 +140,9 @@ impl ProblemKind {
             }
             Self::InvalidQuery => "The detail is what the SQL engine says. Only reading is allowed: SELECT, SHOW, DESCRIBE and EXPLAIN.",
             Self::UnknownRollout => "See GET /v1/rollouts for those that exist.",
+            Self::NoEvidence => {
+                "Ask again after the next verdict. The evidence of a last verdict is kept for the newest 1,000 rollouts, that of others while the server runs."
+            }
             Self::UnknownService => "Send telemetry with this service.name first, or see GET /v1/services for the services that sent some.",
             Self::RolloutConflict => {
                 "A service has one live rollout per environment. Wait for the one named in rollout_id, or cancel it with DELETE /v1/rollouts/{id}."

@@ -9,7 +9,7 @@ use haldane_analyzer::verdict::{Verdict, VerdictDecision};
 pub enum Exit {
     /// 0: it did what it was asked for; for `gate` and `verdict`: promote.
     Done,
-    /// 1: roll back; for `demo`: a wrong verdict.
+    /// 1: roll back; for `demo`: a wrong verdict; for `judge replay`: another verdict than before.
     Rollback,
     /// 2: wrong usage, or the server could not be asked.
     Failed,

@@ -1,8 +1,9 @@
 //! REST as a deploy tool uses it, on the real server.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::traffic::Traffic;
 use crate::world::World;
@@ -30,6 +31,15 @@ async fn a_deploy_tool_starts_a_rollout_and_is_told_to_roll_back() {
     let report = world.get(&format!("/v1/rollouts/{id}/report.md")).await.unwrap();
     let report = report.as_str().unwrap();
     assert!(report.starts_with("# payment in shop: roll back\n") && report.contains("POST /pay"), "{report}");
+
+    let evidence = reqwest::get(format!("{}/v1/rollouts/{id}/evidence", world.api)).await.unwrap();
+    assert_eq!(evidence.headers()["content-type"], "application/vnd.apache.parquet");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("evidence.parquet");
+    std::fs::write(&file, evidence.bytes().await.unwrap()).unwrap();
+    let replayed = Command::new(env!("CARGO_BIN_EXE_haldane")).args(["judge", "replay"]).arg(&file).output().unwrap();
+    assert!(replayed.status.success(), "{replayed:?}");
+    assert_eq!(serde_json::from_slice::<Value>(&replayed.stdout).unwrap(), verdict);
 
     let services = world.get("/v1/services").await.unwrap();
     let versions = services["services"][0]["versions"].as_array().unwrap();

@@ -73,4 +73,4 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

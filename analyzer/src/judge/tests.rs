@@ -1,4 +1,4 @@
-mod world;
+pub(crate) mod world;
 
 mod alarms;
 mod broken;

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use haldane_store::clock::SharedClock;
-use haldane_store::ledger::{Ending, Inserted, Ledger, LedgerError, RolloutQuery, VerdictRow};
+use haldane_store::ledger::{Ending, Inserted, Last, Ledger, LedgerError, RolloutQuery, VerdictRow};
 use haldane_store::{Environment, ServiceName, UnixNanos};
 use tokio::sync::watch;
 
@@ -39,8 +40,15 @@ pub struct Rollouts {
 /// The newest verdict of each live rollout, and a bell that rings when one changes.
 #[derive(Debug)]
 struct Live {
-    verdicts: RwLock<HashMap<RolloutId, Arc<Verdict>>>,
+    verdicts: RwLock<HashMap<RolloutId, Judged>>,
     bell: watch::Sender<u64>,
+}
+
+/// A verdict, and the file of what it rests on, unless that was too large.
+#[derive(Debug, Clone)]
+pub(super) struct Judged {
+    pub(super) verdict: Arc<Verdict>,
+    pub(super) evidence: Option<Bytes>,
 }
 
 impl Rollouts {
@@ -199,8 +207,8 @@ impl Rollouts {
     /// # Errors
     /// When there is no such rollout, or the ledger cannot be read.
     pub async fn verdict(&self, id: &RolloutId) -> Result<Verdict, FindError> {
-        if let Some(verdict) = self.cached(id) {
-            return Ok(Verdict::clone(&verdict));
+        if let Some(judged) = self.cached(id) {
+            return Ok(Verdict::clone(&judged.verdict));
         }
         let rollout = self.get(id).await?;
         let latest = match self.ledger.latest_verdict(id.as_str()).await? {
@@ -229,6 +237,19 @@ impl Rollouts {
         }
     }
 
+    /// What the newest verdict rests on, as a [`crate::bundle::Bundle`]'s file. `None` before the first one of this run of the program, and
+    /// where it was too large or too old to be kept.
+    ///
+    /// # Errors
+    /// When there is no such rollout, or the ledger cannot be read.
+    pub async fn evidence(&self, id: &RolloutId) -> Result<Option<Bytes>, FindError> {
+        if let Some(judged) = self.cached(id) {
+            return Ok(judged.evidence);
+        }
+        self.get(id).await?;
+        Ok(self.ledger.evidence(id.as_str()).await?.map(Bytes::from))
+    }
+
     /// The services that have sent requests in the last day, with their versions.
     ///
     /// # Errors
@@ -243,9 +264,10 @@ impl Rollouts {
     }
 
     /// Writes a verdict down, ends the rollout if it is the last one, then tells those who wait.
-    pub(super) async fn record(&self, id: &RolloutId, verdict: Verdict, ending: Option<&Ending>) -> Result<(), LedgerError> {
+    pub(super) async fn record(&self, id: &RolloutId, judged: Judged, ending: Option<Ending>) -> Result<(), LedgerError> {
+        let verdict = &judged.verdict;
         let document =
-            serde_json::to_string(&verdict).map_err(|cause| LedgerError::Broken { what: "verdict", detail: cause.to_string() })?;
+            serde_json::to_string(&**verdict).map_err(|cause| LedgerError::Broken { what: "verdict", detail: cause.to_string() })?;
         let row = VerdictRow {
             rollout_id: id.as_str().to_owned(),
             sequence: verdict.sequence,
@@ -254,8 +276,9 @@ impl Rollouts {
             is_final: verdict.is_final,
             document,
         };
-        if self.ledger.append_verdict(&row, ending).await? && ending.is_none() {
-            self.live.verdicts.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::new(verdict));
+        let last = ending.map(|ending| Last { ending, evidence: judged.evidence.as_ref().map(|file| file.to_vec()) });
+        if self.ledger.append_verdict(&row, last.as_ref()).await? && last.is_none() {
+            self.live.verdicts.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), judged);
             self.ring();
         } else {
             self.forget(id);
@@ -268,7 +291,7 @@ impl Rollouts {
         Ok(())
     }
 
-    fn cached(&self, id: &RolloutId) -> Option<Arc<Verdict>> {
+    fn cached(&self, id: &RolloutId) -> Option<Judged> {
         self.live.verdicts.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 

@@ -1,7 +1,9 @@
 //! Judges every live rollout again and again, and looks for new versions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use haldane_store::clock::SharedClock;
 use haldane_store::ledger::{Ending, Ledger, LedgerError};
 use haldane_store::schema::BUCKET_SECONDS;
@@ -9,15 +11,16 @@ use haldane_store::{Classified, Fault, UnixNanos};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::desk::Rollouts;
+use super::desk::{Judged, Rollouts};
 use super::detect::Detector;
 use super::error::ReadError;
 use super::model::{Origin, Rollout, RolloutState, Strategy};
+use crate::bundle::Bundle;
 use crate::cohort::{GatherError, Question, gather};
-use crate::judge::{Evidence, Pairing, Role, judge};
+use crate::judge::{Evidence, Pairing, Role};
 use crate::policy::{Policy, PolicyError};
 use crate::query::Engine;
-use crate::verdict::{self, Verdict, VerdictDecision, VerdictSubject};
+use crate::verdict::{Verdict, VerdictDecision, VerdictSubject};
 
 /// Settings of the analyzer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -137,7 +140,6 @@ impl Scheduler {
         };
         let mut evidence = gather(&self.engine, &question).await?;
         evidence.pairing = pairing(rollout, &evidence);
-        let judgement = judge(&policy, &evidence);
         let ended = self.watermark(now) >= last;
         let previous = self.desk.verdict(&rollout.id).await.ok().filter(|verdict| verdict.sequence > 0);
         let subject = VerdictSubject {
@@ -151,22 +153,34 @@ impl Scheduler {
             ended,
             decided_at: now,
         };
-        let verdict = verdict::write(&subject, &policy, &evidence, &judgement);
+        let (bundle, verdict) = Bundle::new(subject, rollout.policy.clone(), evidence)?;
         if rollout.state == RolloutState::Pending {
             self.desk.mark_running(&rollout.id).await?;
         }
         if previous.is_some_and(|previous| says_the_same(&previous, &verdict)) {
             return Ok(());
         }
-        let ending = ending(&verdict, &evidence, now);
+        let ending = ending(&verdict, &bundle.evidence, now);
         if let Some(ending) = &ending {
             tracing::info!(rollout = %rollout.id, service = %rollout.service, state = %ending.state, reason = %verdict.reason, "rollout ended");
         }
-        Ok(self.desk.record(&rollout.id, verdict, ending.as_ref()).await?)
+        let judged = Judged { verdict: Arc::new(verdict), evidence: file_of(&bundle, rollout) };
+        Ok(self.desk.record(&rollout.id, judged, ending).await?)
     }
 
     fn watermark(&self, now: UnixNanos) -> UnixNanos {
         now.minus(Duration::from_secs(self.config.lateness_seconds)).bucket(window())
+    }
+}
+
+/// A verdict counts without it too.
+fn file_of(bundle: &Bundle, rollout: &Rollout) -> Option<Bytes> {
+    match bundle.write() {
+        Ok(file) => Some(file.into()),
+        Err(error) => {
+            tracing::warn!(rollout = %rollout.id, error = chain(&error), "the evidence is not kept");
+            None
+        }
     }
 }
 

@@ -138,6 +138,7 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(rollouts::show, rollouts::cancel))
         .routes(routes!(verdict::verdict))
         .routes(routes!(verdict::report))
+        .routes(routes!(verdict::evidence))
         .routes(routes!(services::list))
         .routes(routes!(query::query))
         .routes(routes!(health::alive))

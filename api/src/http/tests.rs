@@ -255,8 +255,9 @@ async fn a_verdict_has_a_tag_and_is_waited_for() {
     for query in ["wait=soon", "wait=-1s", "after=x", "wiat=30s"] {
         shop.get(&format!("{path}?{query}")).await.problem(400, "invalid-request");
     }
+    assert!(shop.get(&path.replace("/verdict", "/evidence")).await.problem(404, "no-evidence").contains("no verdict"));
     for id in ["01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11", "odd", "%2e%2e", "%ff"] {
-        for tail in ["", "/verdict", "/report.md"] {
+        for tail in ["", "/verdict", "/report.md", "/evidence"] {
             let answer = shop.get(&format!("/v1/rollouts/{id}{tail}")).await;
             assert!(answer.status == 404 && !answer.problem(404, "unknown-rollout").is_empty() || id == "%ff", "{id}{tail}");
         }

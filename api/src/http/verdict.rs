@@ -14,7 +14,7 @@ use super::Doors;
 use super::extract::{InPath, Params};
 use super::rollouts::{find_problem, rollout_id};
 use super::wait::parse_span;
-use crate::error::Problem;
+use crate::error::{Problem, ProblemKind};
 
 /// The longest that a request waits. Longer waits are cut to this: proxies give up not much later.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -74,6 +74,29 @@ pub(super) async fn verdict(
         }
     }
     Ok(answer(&verdict, &known))
+}
+
+/// What the present verdict rests on: counts, policy and the verdict itself, as one Parquet file.
+///
+/// `haldane judge replay FILE` computes the verdict again from it, without a server. The file of a verdict that is not final is kept in memory only.
+#[utoipa::path(
+    get, path = "/v1/rollouts/{id}/evidence", tag = "verdicts", operation_id = "getEvidence",
+    params(("id" = String, Path, description = "The rollout")),
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "application/vnd.apache.parquet"),
+        (status = 404, description = "There is no rollout of this id, or no evidence is kept of it", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not available at the moment", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn evidence(State(doors): State<Doors>, InPath(id): InPath) -> Result<Response, Problem> {
+    let id = rollout_id(&id)?;
+    let file = doors.rollouts.evidence(&id).await.map_err(|error| find_problem(&error))?;
+    let file = file.ok_or_else(|| {
+        let detail = format!("no evidence is kept of rollout {id}: it has had no verdict since the server started, or ended long ago");
+        Problem::new(StatusCode::NOT_FOUND, ProblemKind::NoEvidence, detail)
+    })?;
+    let name = format!("attachment; filename=\"{id}.evidence.parquet\"");
+    Ok(([(header::CONTENT_TYPE, "application/vnd.apache.parquet"), (header::CONTENT_DISPOSITION, name.as_str())], file).into_response())
 }
 
 /// What a person reads: the decision, the checks and the culprits, in Markdown.

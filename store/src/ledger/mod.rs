@@ -15,7 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use crate::fault::{Classified, Fault};
 
 pub use rollouts::{Ending, Inserted, RolloutQuery, RolloutRow};
-pub use verdicts::VerdictRow;
+pub use verdicts::{Last, VerdictRow};
 pub use versions::VersionRow;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

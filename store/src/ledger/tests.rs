@@ -59,7 +59,9 @@ async fn the_last_verdict_ends_the_rollout_and_nothing_follows_it() {
     let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
     ledger.insert_rollout(&rollout("1", None), None).await.unwrap();
     assert!(ledger.append_verdict(&verdict("1", 1), None).await.unwrap());
-    assert!(ledger.append_verdict(&verdict("1", 2), Some(&ending())).await.unwrap());
+    assert!(ledger.append_verdict(&verdict("1", 2), Some(&Last { ending: ending(), evidence: Some(vec![1, 2]) })).await.unwrap());
+    assert_eq!(ledger.evidence("1").await.unwrap(), Some(vec![1, 2]));
+    assert_eq!(ledger.evidence("2").await.unwrap(), None);
     assert!(!ledger.append_verdict(&verdict("1", 3), None).await.unwrap());
     assert_eq!(ledger.latest_verdict("1").await.unwrap().unwrap(), verdict("1", 2));
     assert!(!ledger.end_rollout("1", &ending()).await.unwrap());

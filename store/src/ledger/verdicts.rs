@@ -1,7 +1,7 @@
 //! Verdicts in the ledger: one row for each that differs from the one before.
 
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::rollouts::{Ending, end};
 use super::{Ledger, LedgerError, failed};
@@ -24,14 +24,26 @@ pub struct VerdictRow {
     pub document: String,
 }
 
+/// How a rollout ends with its last verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last {
+    /// The state it ends in.
+    pub ending: Ending,
+    /// What the verdict rests on, to be kept; `None` if it is too large.
+    pub evidence: Option<Vec<u8>>,
+}
+
+/// The evidence of so many rollouts is kept, the newest ones.
+const EVIDENCE_KEPT: i64 = 1_000;
+
 impl Ledger {
-    /// Adds a verdict and, when it is the last one, ends the rollout in the same step.
+    /// Adds a verdict and, when it is the last one, keeps its evidence and ends the rollout in the same step.
     ///
     /// Says whether it was written: a rollout that has ended meanwhile gets no more verdicts.
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    pub async fn append_verdict(&self, row: &VerdictRow, ending: Option<&Ending>) -> Result<bool, LedgerError> {
+    pub async fn append_verdict(&self, row: &VerdictRow, last: Option<&Last>) -> Result<bool, LedgerError> {
         let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a verdict"))?;
         let live: Option<i64> = sqlx::query_scalar("SELECT 1 FROM rollouts WHERE id = $1 AND ended_at IS NULL")
             .bind(&row.rollout_id)
@@ -54,11 +66,26 @@ impl Ledger {
         .execute(&mut *step)
         .await
         .map_err(failed("add a verdict"))?;
-        if let Some(ending) = ending {
+        if let Some(Last { ending, evidence }) = last {
+            if let Some(bundle) = evidence {
+                keep(&mut step, row, bundle).await.map_err(failed("keep the evidence of a verdict"))?;
+            }
             end(&mut step, &row.rollout_id, ending).await?;
         }
         step.commit().await.map_err(failed("add a verdict"))?;
         Ok(true)
+    }
+
+    /// What the last verdict of a rollout rests on, if it was kept.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn evidence(&self, rollout_id: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        sqlx::query_scalar("SELECT bundle FROM evidence WHERE rollout_id = $1")
+            .bind(rollout_id)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("find the evidence of a verdict"))
     }
 
     /// The newest verdict of a rollout.
@@ -76,6 +103,20 @@ impl Ledger {
         .map_err(failed("find a verdict"))?;
         row.map(|row| read(&row)).transpose()
     }
+}
+
+async fn keep(step: &mut SqliteConnection, row: &VerdictRow, bundle: &[u8]) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO evidence (rollout_id, kept_at, bundle) VALUES ($1, $2, $3)")
+        .bind(&row.rollout_id)
+        .bind(row.decided_at.as_nanos())
+        .bind(bundle)
+        .execute(&mut *step)
+        .await?;
+    sqlx::query("DELETE FROM evidence WHERE rollout_id NOT IN (SELECT rollout_id FROM evidence ORDER BY kept_at DESC LIMIT $1)")
+        .bind(EVIDENCE_KEPT)
+        .execute(&mut *step)
+        .await?;
+    Ok(())
 }
 
 fn read(row: &SqliteRow) -> Result<VerdictRow, LedgerError> {

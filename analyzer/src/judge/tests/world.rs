@@ -12,7 +12,7 @@ use super::super::{Cell, ErrorCount, Evidence, Pairing, Role};
 
 /// One operation of the service.
 #[derive(Clone)]
-pub(super) struct Operation {
+pub(crate) struct Operation {
     pub(super) name: &'static str,
     /// Part of the traffic, for each cohort.
     pub(super) share: [f64; 2],
@@ -32,31 +32,31 @@ impl Operation {
 
 /// What happens, and how noisy it is.
 #[derive(Clone)]
-pub(super) struct World {
-    pub(super) seed: u64,
-    pub(super) pairing: Pairing,
-    pub(super) operations: Vec<Operation>,
-    pub(super) requests_per_second: f64,
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) pairing: Pairing,
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) requests_per_second: f64,
     /// The canary's part of the traffic.
-    pub(super) split: f64,
-    pub(super) instances: [usize; 2],
-    pub(super) history_windows: i64,
-    pub(super) windows: i64,
+    pub(crate) split: f64,
+    pub(crate) instances: [usize; 2],
+    pub(crate) history_windows: i64,
+    pub(crate) windows: i64,
     /// Errors come in groups of this mean size.
-    pub(super) burst: f64,
+    pub(crate) burst: f64,
     /// Standard deviation of shared drift of error rate and speed, on the log scale.
-    pub(super) drift: f64,
+    pub(crate) drift: f64,
     /// Standard deviation between instances of the log error rate.
-    pub(super) error_spread: f64,
+    pub(crate) error_spread: f64,
     /// Standard deviation between instances of the log duration.
-    pub(super) speed_spread: f64,
+    pub(crate) speed_spread: f64,
     /// Chance of a minute of twenty-fold errors on an instance, per minute.
-    pub(super) storms: f64,
+    pub(crate) storms: f64,
     /// The last instance of each cohort is slower by this factor.
-    pub(super) slow_instance: f64,
+    pub(crate) slow_instance: f64,
     /// A new error, as a share of the canary's requests.
-    pub(super) new_error: f64,
-    pub(super) with_durations: bool,
+    pub(crate) new_error: f64,
+    pub(crate) with_durations: bool,
 }
 
 impl Default for World {
@@ -133,7 +133,7 @@ struct Instance {
 
 impl World {
     /// Everything that happens.
-    pub(super) fn evidence(&self) -> Evidence {
+    pub(crate) fn evidence(&self) -> Evidence {
         let mut dice = Dice(StdRng::seed_from_u64(self.seed));
         let mut instances = self.instances_of(&mut dice);
         let names: Vec<Arc<str>> = self.operations.iter().map(|operation| operation.name.into()).collect();

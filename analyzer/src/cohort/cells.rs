@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
-use haldane_store::histogram::DURATION_SCALE;
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
 use super::gather::GatherError;
@@ -144,17 +143,8 @@ impl CellRows {
 
     fn cell(&mut self, at: UnixNanos, cohort: Role, operation: &str, instance: &str) -> &mut Cell {
         let (operation, instance) = (self.name(operation), self.name(instance));
-        self.cells.entry((at, cohort, operation.clone(), instance.clone())).or_insert_with(|| Cell {
-            at,
-            cohort,
-            operation,
-            instance,
-            requests: 0,
-            errors: 0,
-            durations: ExponentialHistogram::new(DURATION_SCALE),
-            error_trace: None,
-            slow_trace: None,
-        })
+        let key = (at, cohort, operation.clone(), instance.clone());
+        self.cells.entry(key).or_insert_with(|| Cell::new(at, cohort, operation, instance))
     }
 
     fn name(&mut self, text: &str) -> Arc<str> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use haldane_store::histogram::DURATION_SCALE;
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
 /// Everything that a verdict is computed from. The same evidence and policy give the same verdict, byte for byte.
@@ -63,6 +64,14 @@ pub struct Cell {
     pub error_trace: Option<Arc<str>>,
     /// The slowest trace.
     pub slow_trace: Option<Arc<str>>,
+}
+
+impl Cell {
+    /// One without any requests yet.
+    pub fn new(at: UnixNanos, cohort: Role, operation: Arc<str>, instance: Arc<str>) -> Self {
+        let durations = ExponentialHistogram::new(DURATION_SCALE);
+        Self { at, cohort, operation, instance, requests: 0, errors: 0, durations, error_trace: None, slow_trace: None }
+    }
 }
 
 /// How often one distinct error was seen in one window.

@@ -69,17 +69,7 @@ pub(super) fn read(rows: &Columns, cases: &mut Cases<Counts>) -> Read<()> {
             u64::try_from(value).map_err(|_| format!("{what} is {value} in row {row}: it cannot be negative").into())
         };
         let key = (at, cohort, operation.clone(), instance.clone());
-        let cell = case.cells.entry(key).or_insert_with(|| Cell {
-            at: UnixNanos::new(at),
-            cohort,
-            operation,
-            instance,
-            requests: 0,
-            errors: 0,
-            durations: ExponentialHistogram::new(DURATION_SCALE),
-            error_trace: None,
-            slow_trace: None,
-        });
+        let cell = case.cells.entry(key).or_insert_with(|| Cell::new(UnixNanos::new(at), cohort, operation, instance));
         cell.requests = cell.requests.saturating_add(count(&requests, "requests")?);
         cell.errors = cell.errors.saturating_add(count(&errors, "errors")?);
         optional.durations.add(row, &mut cell.durations)

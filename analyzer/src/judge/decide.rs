@@ -11,6 +11,7 @@ use super::judgement::{
     CohortTotals, Comparison, Culprit, CulpritKind, Decision, Doubt, Finding, Judgement, NamedError, NonEmpty, Proof, Regression,
 };
 use super::table::{Part, Table};
+use super::wording;
 
 /// At most this many culprits are named.
 const CULPRITS_MAX: usize = 10;
@@ -57,10 +58,13 @@ fn rollback(comparisons: &[Comparison], worst: usize, culprits: &[Culprit]) -> D
     Decision::Rollback { worst: regression(&comparisons[worst]), others: others.map(|(_, one)| regression(one)).collect() }
 }
 
-/// The sentence of the operation that has most of the excess says more than that of the service.
+/// The sentence of the operation that has most of the excess says more than that of the service; then in how many instances, and by which error.
 fn reason(comparison: &Comparison, culprits: &[Culprit]) -> String {
     let main = |culprit: &&Culprit| culprit.comparison == comparison.name && culprit.kind == CulpritKind::Operation && culprit.share >= 0.5;
-    culprits.iter().find(main).map_or_else(|| comparison.reason.clone(), |culprit| culprit.reason.clone())
+    let main = culprits.iter().find(main);
+    let what = main.map_or(&comparison.reason, |culprit| &culprit.reason);
+    let error = main.and_then(|culprit| culprit.error.as_ref());
+    format!("{what}{}{}", wording::affected(comparison.affected), wording::by(error))
 }
 
 /// The culprits of comparisons that regressed, those of the worst one first.
@@ -147,7 +151,8 @@ fn doubts(
         if one.kind == CheckKind::Throughput && one.finding == Finding::Undecided {
             doubts.push(Doubt::Throughput { reason: one.reason.clone() });
         } else if one.required && one.kind != CheckKind::Throughput && (one.ln_promote.is_nan() || one.ln_promote < bar) {
-            doubts.push(Doubt::Unproven { comparison: one.name.clone(), reason: one.reason.clone() });
+            let reason = format!("{}{}", one.reason, wording::outlook(one.detectable));
+            doubts.push(Doubt::Unproven { comparison: one.name.clone(), reason });
         }
     }
     if elapsed < policy.min_duration() {

@@ -1,9 +1,11 @@
 //! The check `error_rate`: does a larger share of requests fail?
 
+use std::collections::BTreeMap;
+
 use crate::policy::{CheckKind, Margin, Policy};
 
 use super::counts::{Counts, RowCounts, Stratum, StratumBuilder};
-use super::judgement::{Comparison, Effect, EffectMeasure, Finding, Side};
+use super::judgement::{Affected, Comparison, Effect, EffectMeasure, Finding, Side};
 use super::lone::lone_and_brief;
 use super::rates::{RateAnswer, RateQuestion, compare};
 use super::settle::{Settled, settle};
@@ -27,7 +29,8 @@ pub(super) fn compare_errors(table: &Table<'_>, policy: &Policy) -> (Comparison,
         let others = count(table, Some(instance));
         answer.ln_e = answer.ln_e.min(compare(table, &others, &self::question(&others, policy)).ln_e);
     }
-    (comparison(table, policy, &answer), answer)
+    let comparison = Comparison { affected: affected(&counts, policy), ..comparison(table, policy, &answer) };
+    (comparison, answer)
 }
 
 /// Requests and errors of all instances, or of all but one of the canary's.
@@ -50,6 +53,20 @@ fn question(counts: &Counts, policy: &Policy) -> RateQuestion {
         promote_absolute: Some(policy.error_promote.absolute).filter(|margin| *margin > 0.0),
         sigma_prior: SIGMA_PRIOR,
     }
+}
+
+/// The canary's instances whose errors are beyond the margin.
+fn affected(counts: &Counts, policy: &Policy) -> Option<Affected> {
+    let mut instances: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+    for stratum in &counts.strata {
+        for instance in stratum.instances().iter().filter(|instance| instance.part == Part::Canary) {
+            let known = instances.entry(instance.instance).or_default();
+            known.0 += instance.events;
+            known.1 += stratum.expected(Part::Baseline, instance.requests);
+        }
+    }
+    let worse = instances.values().filter(|(events, expected)| *events > expected * (1.0 + policy.error_rollback.relative)).count();
+    (!instances.is_empty()).then_some(Affected { instances: worse, of: instances.len() })
 }
 
 /// By operation: `ln` of the rate ratio at the margin, the larger of the relative and the absolute one.
@@ -99,6 +116,7 @@ fn comparison(table: &Table<'_>, policy: &Policy, answer: &RateAnswer) -> Compar
         ln_promote: answer.ln_promote,
         noise: (finding != Finding::NoData).then_some(answer.shown),
         detectable,
+        affected: None,
         reason: wording::errors(compared, answer.ratio.as_ref(), None),
     }
 }

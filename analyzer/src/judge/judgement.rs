@@ -197,8 +197,19 @@ pub struct Comparison {
     pub noise: Option<MeasuredNoise>,
     /// What this traffic can show.
     pub detectable: Option<Detectable>,
+    /// Where in the canary it shows, if that was looked at.
+    pub affected: Option<Affected>,
     /// One sentence with numbers.
     pub reason: String,
+}
+
+/// How many of the canary's instances do worse than the margin allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Affected {
+    /// So many do,
+    pub instances: usize,
+    /// of so many that served.
+    pub of: usize,
 }
 
 /// What came of a comparison.

@@ -261,6 +261,7 @@ fn comparison(
         noise: (finding != Finding::NoData).then_some(answer.shown),
         // The ratio of exceedances says little to people; the time to a decision does.
         detectable: detectable.map(|detectable| super::judgement::Detectable { ratio: None, ..detectable }),
+        affected: None,
         reason: wording::latency(q, effect.as_ref(), sides, None),
         name,
     }

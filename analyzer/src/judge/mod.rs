@@ -31,8 +31,8 @@ mod wording;
 
 pub use evidence::{Cell, ErrorCount, Evidence, Pairing, Role};
 pub use judgement::{
-    CohortTotals, Comparison, Culprit, CulpritKind, Decision, Detectable, Doubt, Effect, EffectMeasure, Finding, Judgement, MeasuredNoise,
-    NamedError, NoiseSource, NonEmpty, Proof, Regression, Side,
+    Affected, CohortTotals, Comparison, Culprit, CulpritKind, Decision, Detectable, Doubt, Effect, EffectMeasure, Finding, Judgement,
+    MeasuredNoise, NamedError, NoiseSource, NonEmpty, Proof, Regression, Side,
 };
 
 use crate::policy::{CheckKind, Policy};

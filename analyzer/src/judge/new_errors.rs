@@ -104,6 +104,7 @@ pub(super) fn compare_new_errors<'a>(table: &Table<'_>, policy: &Policy, evidenc
         ln_promote: if has_data && ln_e < 1.0 { -policy.beta().ln() } else { 0.0 },
         noise: None,
         detectable: None,
+        affected: None,
         reason: wording::new_errors(worst, exposure.canary, exposure.during + exposure.before),
     };
     (comparison, errors)

@@ -49,6 +49,7 @@ pub(super) fn compare_throughput(table: &Table<'_>, policy: &Policy) -> Comparis
         ln_promote: 0.0,
         noise: None,
         detectable: None,
+        affected: None,
         reason: wording::throughput(table.pairing, ratio.as_ref(), &pair),
     }
 }

@@ -1,10 +1,12 @@
 //! Sentences with numbers, for people.
 
+use std::time::Duration;
+
 use crate::stats::effect::RatioInterval;
 use crate::stats::likelihood::PairCounts;
 
 use super::evidence::Pairing;
-use super::judgement::Effect;
+use super::judgement::{Affected, Detectable, Effect, NamedError};
 use super::new_errors::DistinctError;
 
 /// "errors on POST /pay 3.1 × baseline (99 % interval 2.0 to 4.9): 412 of 13,300 against 131 of 13,100".
@@ -95,6 +97,37 @@ pub(super) fn throughput(pairing: Pairing, ratio: Option<&RatioInterval>, pair: 
     }
 }
 
+/// ", in 7 of 8 instances": nothing where one instance is all there is.
+pub(super) fn affected(affected: Option<Affected>) -> String {
+    match affected {
+        Some(Affected { instances, of }) if of > 1 && instances == of => format!(", in all {of} instances"),
+        Some(Affected { instances, of }) if of > 1 => format!(", in {instances} of {of} instances"),
+        Some(_) | None => String::new(),
+    }
+}
+
+/// ", by StripeSecretMissing".
+pub(super) fn by(error: Option<&NamedError>) -> String {
+    let name = error.map(|error| if error.error_type.is_empty() { &error.message } else { &error.error_type });
+    name.map(|name| format!(", by {}", shortened(name))).unwrap_or_default()
+}
+
+/// "; with this traffic 1.8 × would have shown by now, and a decision is expected in 9 min".
+pub(super) fn outlook(detectable: Option<Detectable>) -> String {
+    let ratio =
+        detectable.and_then(|known| known.ratio).map(|ratio| format!("with this traffic {} × would have shown by now", number(ratio)));
+    let eta = detectable.and_then(|known| known.eta).map(|eta| format!("a decision is expected in {}", minutes(eta)));
+    let parts: Vec<String> = ratio.into_iter().chain(eta).collect();
+    if parts.is_empty() { String::new() } else { format!("; {}", parts.join(", ")) }
+}
+
+fn minutes(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{} s", seconds.max(1)),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    }
+}
+
 /// `p99`, `p99.9`.
 pub(super) fn quantile(q: f64) -> String {
     let text = format!("{:.3}", q * 100.0);
@@ -166,5 +199,26 @@ fn shortened(text: &str) -> String {
     match text.char_indices().nth(120) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_seen_and_where_it_shows_is_said_in_words() {
+        let known = |ratio, seconds: Option<u64>| Some(Detectable { ratio, eta: seconds.map(Duration::from_secs) });
+        assert_eq!(
+            outlook(known(Some(1.84), Some(500))),
+            "; with this traffic 1.84 × would have shown by now, a decision is expected in 9 min"
+        );
+        assert_eq!(outlook(known(None, Some(40))), "; a decision is expected in 40 s");
+        assert_eq!((outlook(known(None, None)), outlook(None)), (String::new(), String::new()));
+        assert_eq!(affected(Some(Affected { instances: 7, of: 8 })), ", in 7 of 8 instances");
+        assert_eq!(affected(Some(Affected { instances: 2, of: 2 })), ", in all 2 instances");
+        assert_eq!(affected(Some(Affected { instances: 1, of: 1 })), "");
+        let error = NamedError { error_type: "".into(), message: "no route".into() };
+        assert_eq!(by(Some(&error)), ", by no route");
     }
 }

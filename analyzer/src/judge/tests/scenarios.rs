@@ -39,6 +39,8 @@ fn errors_in_one_operation_are_rolled_back_and_named() {
         let judgement = outcome(&world);
         assert!(is_rollback(&judgement), "{judgement:?}");
         assert!(names(&judgement, CulpritKind::Operation, "POST /pay"), "{:?}", judgement.culprits);
+        let Decision::Rollback { worst, .. } = &judgement.decision else { unreachable!("checked above") };
+        assert!(worst.reason.starts_with("errors on POST /pay ") && worst.reason.contains("2 instances"), "{}", worst.reason);
         let culprit = judgement.culprits.iter().find(|culprit| culprit.kind == CulpritKind::Operation).unwrap();
         assert!(!culprit.traces.is_empty() && culprit.share > 0.5, "{culprit:?}");
     }

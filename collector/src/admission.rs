@@ -6,7 +6,7 @@
 //! - a token may hold at most three times what it leaves free, so a quarter of the budget stays free beside one, and some beside any number;
 //! - within a token, a peer may hold at most three times what it leaves of the token's share: 9/13 of the budget when nobody else is there, as one
 //!   large request needs it;
-//! - a peer that holds something begins nothing more once half of the budget is taken: more small requests in flight bring no speed, only memory;
+//! - a peer that holds something begins nothing more once a third of the budget is taken: more small requests in flight bring no speed, only memory;
 //! - who waits is served in turn, one grant for each peer; within a peer, requests that have been begun go before new ones.
 //!
 //! The shares are those of "dynamic thresholds" for shared buffers (Choudhury and Hahne, 1998), with a factor of three.
@@ -169,7 +169,7 @@ enum Step {
 
 impl Books {
     fn step(&self, begun: bool) -> Step {
-        if begun { Step::Next } else { Step::First { leaves: self.bytes_max / 2 } }
+        if begun { Step::Next } else { Step::First { leaves: self.bytes_max / 3 * 2 } }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -353,7 +353,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn small_requests_of_a_peer_stop_at_half_of_the_budget_and_one_large_one_still_fits() {
+    async fn small_requests_of_a_peer_stop_at_a_third_of_the_budget_and_one_large_one_still_fits() {
         let admission = Admission::new(130, Duration::ZERO);
         let mut small = Vec::new();
         loop {
@@ -363,7 +363,7 @@ pub(crate) mod tests {
             }
             small.push(request);
         }
-        assert_eq!(admission.bytes_in_flight(), 60, "70 would leave less than 65");
+        assert_eq!(admission.bytes_in_flight(), 40, "50 would leave less than 86");
         assert_eq!(small[0].grow(20).await, Ok(()), "what has been begun goes on");
         assert_eq!(admission.begin(source("a", 2)).grow(10).await, Ok(()), "another peer begins");
         drop(small);

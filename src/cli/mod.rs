@@ -25,7 +25,7 @@ pub use exit::Exit;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done; for gate and verdict: promote
-  1  for gate and verdict: roll back; for demo: a wrong verdict
+  1  for gate and verdict: roll back; for demo: a wrong verdict; for judge replay: another verdict than before
   2  wrong usage, or the server could not be asked
   3  for gate and verdict: ended without a decision
   4  for gate and verdict: undecided when the time was over";

@@ -6,7 +6,6 @@
 mod rows;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::error::ArrowError;
@@ -215,24 +214,8 @@ impl Bundle {
     }
 }
 
-/// Our documents have text keys and finite numbers.
 fn json(document: &impl Serialize) -> String {
-    serde_json::to_string(document).unwrap_or_default()
-}
-
-/// The same name is the same text in memory.
-#[derive(Debug, Default)]
-struct Names(std::collections::HashSet<Arc<str>>);
-
-impl Names {
-    fn get(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
-            return known.clone();
-        }
-        let name: Arc<str> = text.into();
-        self.0.insert(name.clone());
-        name
-    }
+    serde_json::to_string(document).expect("keys are text, and nothing here refuses to be written")
 }
 
 #[cfg(test)]

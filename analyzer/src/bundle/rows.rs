@@ -10,8 +10,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
-use super::Names;
-use crate::judge::{Cell, ErrorCount, Evidence, Role};
+use crate::judge::{Cell, ErrorCount, Evidence, Names, Role};
 
 const REQUESTS: &str = "requests";
 const ERROR: &str = "error";

@@ -8,7 +8,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
 use super::gather::GatherError;
-use crate::judge::{Cell, ErrorCount, Role};
+use crate::judge::{Cell, ErrorCount, Names, Role};
 
 /// A request is a span of these kinds; a service that has none of them is judged by its internal spans.
 const REQUEST_KINDS: &str = "('SERVER', 'CONSUMER')";
@@ -49,7 +49,7 @@ type ErrorKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
 pub(super) struct CellRows {
     cells: BTreeMap<CellKey, Cell>,
     errors: BTreeMap<ErrorKey, ErrorCount>,
-    names: BTreeMap<String, Arc<str>>,
+    names: Names,
 }
 
 impl CellRows {
@@ -114,8 +114,8 @@ impl CellRows {
             let (kinds, messages) = (columns.texts("error_type")?, columns.texts("message")?);
             let (counts, traces) = (columns.longs("count")?, columns.texts("trace_id")?);
             for (row, at) in times.iter().copied().enumerate() {
-                let (operation, instance) = (self.name(text(&operations, row)), self.name(text(&instances, row)));
-                let fingerprint = self.name(text(&fingerprints, row));
+                let (operation, instance) = (self.names.get(text(&operations, row)), self.names.get(text(&instances, row)));
+                let fingerprint = self.names.get(text(&fingerprints, row));
                 let key = (at, role, operation.clone(), instance.clone(), fingerprint.clone());
                 let error = self.errors.entry(key).or_insert_with(|| ErrorCount {
                     at,
@@ -142,18 +142,9 @@ impl CellRows {
     }
 
     fn cell(&mut self, at: UnixNanos, cohort: Role, operation: &str, instance: &str) -> &mut Cell {
-        let (operation, instance) = (self.name(operation), self.name(instance));
+        let (operation, instance) = (self.names.get(operation), self.names.get(instance));
         let key = (at, cohort, operation.clone(), instance.clone());
         self.cells.entry(key).or_insert_with(|| Cell::new(at, cohort, operation, instance))
-    }
-
-    fn name(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.names.get(text) {
-            return known.clone();
-        }
-        let name: Arc<str> = text.into();
-        self.names.insert(text.to_owned(), name.clone());
-        name
     }
 }
 

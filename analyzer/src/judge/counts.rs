@@ -1,5 +1,7 @@
 //! Events and requests of one comparison, by operation, window and instance.
 
+use std::collections::BTreeMap;
+
 use crate::stats::dispersion::{GroupCount, WindowCount};
 use crate::stats::likelihood::PairCounts;
 
@@ -218,6 +220,19 @@ impl Counts {
             }
             merged
         })
+    }
+
+    /// By instance of the canary: its events, and how many it would have at the baseline's rates.
+    pub(super) fn canary_instances(&self) -> BTreeMap<u32, (f64, f64)> {
+        let mut instances: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+        for stratum in &self.strata {
+            for instance in stratum.instances().iter().filter(|instance| instance.part == Part::Canary) {
+                let known = instances.entry(instance.instance).or_default();
+                known.0 += instance.events;
+                known.1 += stratum.expected(Part::Baseline, instance.requests);
+            }
+        }
+        instances
     }
 
     /// Sums of what is compared, over all operations.

@@ -1,7 +1,5 @@
 //! The check `error_rate`: does a larger share of requests fail?
 
-use std::collections::BTreeMap;
-
 use crate::policy::{CheckKind, Margin, Policy};
 
 use super::counts::{Counts, RowCounts, Stratum, StratumBuilder};
@@ -57,14 +55,7 @@ fn question(counts: &Counts, policy: &Policy) -> RateQuestion {
 
 /// The canary's instances whose errors are beyond the margin.
 fn affected(counts: &Counts, policy: &Policy) -> Option<Affected> {
-    let mut instances: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
-    for stratum in &counts.strata {
-        for instance in stratum.instances().iter().filter(|instance| instance.part == Part::Canary) {
-            let known = instances.entry(instance.instance).or_default();
-            known.0 += instance.events;
-            known.1 += stratum.expected(Part::Baseline, instance.requests);
-        }
-    }
+    let instances = counts.canary_instances();
     let worse = instances.values().filter(|(events, expected)| *events > expected * (1.0 + policy.error_rollback.relative)).count();
     (!instances.is_empty()).then_some(Affected { instances: worse, of: instances.len() })
 }

@@ -1,5 +1,6 @@
 //! What the judge sees: counts by window, cohort, operation and instance. Nothing else reaches it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +72,21 @@ impl Cell {
     pub fn new(at: UnixNanos, cohort: Role, operation: Arc<str>, instance: Arc<str>) -> Self {
         let durations = ExponentialHistogram::new(DURATION_SCALE);
         Self { at, cohort, operation, instance, requests: 0, errors: 0, durations, error_trace: None, slow_trace: None }
+    }
+}
+
+/// Names of cells and errors: the same one is the same text in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Names(HashSet<Arc<str>>);
+
+impl Names {
+    pub(crate) fn get(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let name: Arc<str> = text.into();
+        self.0.insert(name.clone());
+        name
     }
 }
 

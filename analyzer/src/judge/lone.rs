@@ -22,12 +22,8 @@ const MINUTE_EVENTS: f64 = 2.0;
 
 /// The canary's instance that has most of the excess, if it has been in trouble for a short time only.
 pub(super) fn lone_and_brief(table: &Table<'_>, counts: &Counts) -> Option<u32> {
-    let mut instances: BTreeMap<u32, f64> = BTreeMap::new();
-    for stratum in &counts.strata {
-        for instance in stratum.instances().iter().filter(|instance| instance.part == Part::Canary) {
-            *instances.entry(instance.instance).or_default() += instance.events - stratum.expected(Part::Baseline, instance.requests);
-        }
-    }
+    let known = counts.canary_instances();
+    let instances: BTreeMap<u32, f64> = known.into_iter().map(|(instance, (events, expected))| (instance, events - expected)).collect();
     let total: f64 = instances.values().sum();
     let (worst, excess) = instances.iter().max_by(|a, b| a.1.total_cmp(b.1)).map(|(instance, excess)| (*instance, *excess))?;
     let alone = ALONE_FROM.max(2.0 / instances.len() as f64);

@@ -29,6 +29,7 @@ mod culprits;
 mod decide;
 mod wording;
 
+pub(crate) use evidence::Names;
 pub use evidence::{Cell, ErrorCount, Evidence, Pairing, Role};
 pub use judgement::{
     Affected, CohortTotals, Comparison, Culprit, CulpritKind, Decision, Detectable, Doubt, Effect, EffectMeasure, Finding, Judgement,

@@ -177,11 +177,12 @@ impl App {
         let judge = Engine::new(&tables, QueryLimits { rows_max: usize::MAX, ..QueryLimits::default() })?;
         let rollouts = Rollouts::new(ledger.clone(), judge.clone(), clock.clone());
         let scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone());
+        let people = people.with_calibrations(scheduler.calibrations())?;
 
         let ready = watch::Sender::new(Readiness::Starting { because: "the log is being read back".to_owned() });
         let (serving, mut api) = (CancellationToken::new(), Part::new());
         let meter = Arc::new(OnceLock::new());
-        let metrics = metrics::metrics(meter.clone(), tables.clone());
+        let metrics = metrics::metrics(meter.clone(), tables.clone(), scheduler.calibrations());
         let (token, part) = (serving.clone(), Api { rollouts, engine: people, ready: ready.subscribe(), metrics });
         api.spawn(async move { part.serve(api_listener, token).await.map_err(RunError::Api) });
         let collector =

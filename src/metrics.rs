@@ -5,17 +5,23 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use haldane_analyzer::judge::{Calibration, ComparisonCalibration};
+use haldane_analyzer::rehearsal::{Calibrated, Calibrations};
 use haldane_api::metrics::{Family, Kind, Metrics, Sample};
 use haldane_collector::{CollectorStats, LATENCY_BOUNDS, Meter, Signal, SignalStats};
 use haldane_store::{TableName, Tables};
 
+/// So many services are told of, in the order of their names: each is a dozen series.
+const SERVICES_MAX: usize = 500;
+
 /// Reads all of it each time. There is no meter before the log has been read back; then all that the collector counts is zero.
-pub(crate) fn metrics(meter: Arc<OnceLock<Meter>>, tables: Tables) -> Metrics {
+pub(crate) fn metrics(meter: Arc<OnceLock<Meter>>, tables: Tables, calibrations: Calibrations) -> Metrics {
     Metrics::new(move || {
         let stats = meter.get().map(Meter::read).unwrap_or_default();
         let mut families = requests(&stats);
         families.extend(memory(&stats));
         families.extend(hot(&tables));
+        families.extend(calibration(&calibrations));
         families.extend(process());
         families
     })
@@ -130,6 +136,46 @@ fn hot(tables: &Tables) -> Vec<Family> {
             samples: each(|size| size.rows),
         },
         Family { name: "haldane_table_hot_bytes", help: "Memory that hot rows take.", kind: Kind::Gauge, samples: each(|size| size.bytes) },
+    ]
+}
+
+/// How often the judge was wrong on the services' own past.
+fn calibration(calibrations: &Calibrations) -> Vec<Family> {
+    let known = calibrations.all();
+    let each = |count: fn(&Calibration) -> u64| -> Vec<Sample> {
+        let one = |one: &Calibrated| {
+            Sample::new(&[("service", one.service.as_str()), ("environment", one.environment.as_str())], number(count(&one.calibration)))
+        };
+        known.iter().take(SERVICES_MAX).map(one).collect()
+    };
+    let by_check = |value: fn(&Calibration, &ComparisonCalibration) -> f64| -> Vec<Sample> {
+        let of = |one: &Calibrated| -> Vec<Sample> {
+            let labels = |check| [("service", one.service.as_str()), ("environment", one.environment.as_str()), ("check", check)];
+            one.calibration.comparisons.iter().map(|check| Sample::new(&labels(&check.name), value(&one.calibration, check))).collect()
+        };
+        known.iter().take(SERVICES_MAX).flat_map(of).collect()
+    };
+    let gauge = |name, help, samples| Family { name, help, kind: Kind::Gauge, samples };
+    vec![
+        gauge(
+            "haldane_judge_aa_replays",
+            "Replays of the service's past in which both cohorts were the same version, over the last two days.",
+            each(|known| known.replays),
+        ),
+        gauge("haldane_judge_aa_rollbacks", "Those that were rolled back, all of them falsely.", each(|known| known.rollbacks)),
+        gauge(
+            "haldane_judge_aa_alarm_ratio",
+            "Share of replays in which the check alone would have led to a rollback.",
+            by_check(|known, check| number(check.alarms) / number(known.replays.max(1))),
+        ),
+        gauge("haldane_judge_stated_alarm_ratio", "Share in which it may.", by_check(|_, check| check.stated)),
+        gauge("haldane_judge_phi", "Burstiness of the check's events: the median over the replays.", by_check(|_, check| check.phi)),
+        gauge("haldane_judge_tau", "Spread between cohorts of one version: the median over the replays.", by_check(|_, check| check.tau)),
+        gauge(
+            "haldane_judge_discount",
+            "The check's evidence is divided by this, because it alarmed too often; 1 where it did not.",
+            by_check(|_, check| check.discount.exp()),
+        ),
     ]
 }
 

@@ -19,6 +19,7 @@ pub mod recorded;
 pub mod vectors;
 pub mod verdict;
 
+pub mod rehearsal;
 pub mod rollout;
 
 pub use query::{Engine, QueryError, QueryLimits, QueryResult};

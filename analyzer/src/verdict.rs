@@ -66,6 +66,9 @@ pub struct Verdict {
     /// Where the harm is, the worst first.
     #[serde(default)]
     pub culprits: Vec<CulpritVerdict>,
+    /// How often the judge was wrong on the service's own past; absent without replays of it.
+    #[serde(default)]
+    pub calibration: Option<CalibrationVerdict>,
     /// When the canary began to serve.
     pub started_at: String,
     /// The watermark: all data before it was seen.
@@ -301,6 +304,42 @@ pub struct DetectableVerdict {
     pub ratio: Option<f64>,
     /// Seconds until a decision is expected, if the rates stay as they are; absent when none is.
     pub eta_seconds: Option<f64>,
+}
+
+/// Replays of the service's past in which baseline and canary were the same version (A/A tests).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct CalibrationVerdict {
+    /// The oldest window that was replayed.
+    pub from: String,
+    /// The newest.
+    pub until: String,
+    /// How many replays.
+    pub replays: u64,
+    /// How many were rolled back, all of them falsely.
+    pub rollbacks: u64,
+    /// `rollbacks / replays`, to be compared with `alpha`.
+    pub false_rollback_rate: f64,
+    /// By check.
+    pub checks: Vec<CheckCalibrationVerdict>,
+}
+
+/// What replays say of one check.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct CheckCalibrationVerdict {
+    /// As in `checks`.
+    pub name: String,
+    /// The share of replays in which it alone would have led to a rollback.
+    pub false_rollback_rate: f64,
+    /// The share in which it may: its part of the false-alarm budget.
+    pub stated_rate: f64,
+    /// Burstiness: the median.
+    pub phi: f64,
+    /// Spread between cohorts of the same version: the median.
+    pub tau: f64,
+    /// The check's `e_value` was divided by this; 1 where it kept to its part.
+    pub discount: f64,
 }
 
 /// Where the harm is.

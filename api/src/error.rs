@@ -52,6 +52,8 @@ pub enum ProblemKind {
     RolloutEnded,
     /// A rollout without evidence that is kept.
     NoEvidence,
+    /// A service that has not served for long enough.
+    ShortPast,
     /// No such path.
     UnknownPath,
     /// The path exists, but not with this method.
@@ -72,7 +74,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidRequest,
         Self::InvalidQuery,
         Self::UnknownRollout,
@@ -80,6 +82,7 @@ impl ProblemKind {
         Self::RolloutConflict,
         Self::RolloutEnded,
         Self::NoEvidence,
+        Self::ShortPast,
         Self::UnknownPath,
         Self::MethodNotAllowed,
         Self::BodyTooLarge,
@@ -100,6 +103,7 @@ impl ProblemKind {
             Self::RolloutConflict => "rollout-conflict",
             Self::RolloutEnded => "rollout-ended",
             Self::NoEvidence => "no-evidence",
+            Self::ShortPast => "short-past",
             Self::UnknownPath => "unknown-path",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::BodyTooLarge => "body-too-large",
@@ -121,6 +125,7 @@ impl ProblemKind {
             Self::RolloutConflict => "Another rollout of this service is live",
             Self::RolloutEnded => "The rollout has ended",
             Self::NoEvidence => "No evidence is kept of this rollout",
+            Self::ShortPast => "The service has too short a past",
             Self::UnknownPath => "There is nothing at this path",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::BodyTooLarge => "The body is too large",
@@ -142,6 +147,9 @@ impl ProblemKind {
             Self::UnknownRollout => "See GET /v1/rollouts for those that exist.",
             Self::NoEvidence => {
                 "Ask again after the next verdict. The evidence of a last verdict is kept for the newest 1,000 rollouts, that of others while the server runs."
+            }
+            Self::ShortPast => {
+                "A plan is tried on what the service did lately. Ask again once it has sent telemetry for as long as the detail says."
             }
             Self::UnknownService => "Send telemetry with this service.name first, or see GET /v1/services for the services that sent some.",
             Self::RolloutConflict => {

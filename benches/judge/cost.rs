@@ -51,5 +51,14 @@ fn evidence(operations: i64) -> Evidence {
         });
     }
     let (started_at, until) = (UnixNanos::from_seconds(start), UnixNanos::from_seconds(start + 10 * WINDOWS));
-    Evidence { seed: 1, pairing: Pairing::Concurrent, window: Duration::from_secs(10), started_at, until, cells, errors: Vec::new() }
+    Evidence {
+        seed: 1,
+        pairing: Pairing::Concurrent,
+        window: Duration::from_secs(10),
+        started_at,
+        until,
+        cells,
+        errors: Vec::new(),
+        calibration: None,
+    }
 }

@@ -171,6 +171,7 @@ impl World {
             until: started_at,
             cells: Vec::new(),
             errors: Vec::new(),
+            calibration: None,
         };
         Course { evidence, later: cells.into() }
     }

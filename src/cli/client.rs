@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use haldane_analyzer::verdict::Verdict;
 use haldane_api::Problem;
-use haldane_api::http::{QueryBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED};
+use haldane_api::http::{PlanBody, PlanRequestBody, QueryBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -151,6 +151,11 @@ impl Client {
             request = request.query(&[("after", after.to_string()), ("wait", format!("{}ms", wait.as_millis()))]);
         }
         self.read(self.send(request.timeout(VERDICT_TIME_MAX + wait)).await?).await
+    }
+
+    /// Plans a rollout.
+    pub(crate) async fn plan(&self, body: &PlanRequestBody) -> Result<PlanBody, ClientError> {
+        self.read(self.send(self.request(Method::POST, &["v1", "plans"]).json(body)).await?).await
     }
 
     /// Runs a query; gives the rows in the form asked for, and whether there are more.

@@ -7,6 +7,7 @@ mod client;
 mod exit;
 mod judge;
 mod out;
+mod plan;
 mod query;
 mod rollout;
 mod serve;
@@ -82,6 +83,10 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
   haldane gate --service payment --environment shop \\
     --baseline service.version=1.4.0 --canary service.version=1.5.0 --wait 30m"))]
     Gate(Box<verdict::GateArgs>),
+    /// Say what the judge would find in a rollout that has not begun, tried on what the service did lately
+    #[command(after_help = "Example:
+  haldane plan --service payment --environment shop --split 10% --for 30m")]
+    Plan(Box<plan::PlanArgs>),
     /// Use the judge by itself, on recorded cases
     #[command(after_help = "Examples:
   haldane judge --cases nab.parquet petshop.parquet --looks 10
@@ -137,6 +142,7 @@ impl Cli {
             | Command::Rollout(_)
             | Command::Verdict(_)
             | Command::Gate(_)
+            | Command::Plan(_)
             | Command::Judge(_)
             | Command::Token(_)
             | Command::Completions { .. } => "warn",
@@ -161,6 +167,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Rollout(command) => rollout::run(command).await,
         Command::Verdict(args) => verdict::verdict(args).await,
         Command::Gate(args) => verdict::gate(*args).await,
+        Command::Plan(args) => plan::run(*args).await,
         Command::Judge(args) => judge::run(args),
         Command::Token(command) => token::run(command),
         Command::Completions { shell } => {

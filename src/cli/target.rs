@@ -60,7 +60,7 @@ pub(crate) struct ChangeArgs {
 
 /// What differs from the default policy.
 #[derive(Debug, Clone, Default, Args)]
-struct PolicyArgs {
+pub(crate) struct PolicyArgs {
     /// Chance of a false rollback over the whole rollout [default: 0.01].
     #[arg(long, help_heading = POLICY, value_name = "P")]
     policy_alpha: Option<f64>,
@@ -131,7 +131,8 @@ impl ChangeArgs {
 }
 
 impl PolicyArgs {
-    fn overrides(&self) -> PolicyOverrides {
+    /// What they change.
+    pub(crate) fn overrides(&self) -> PolicyOverrides {
         let check = |name: &String| CheckOverride { name: name.clone(), ..CheckOverride::default() };
         PolicyOverrides {
             alpha: self.policy_alpha,

@@ -65,6 +65,13 @@ async fn the_metrics_have_their_names() {
         "haldane_collector_operations_over_limit_total counter",
         "haldane_table_hot_rows gauge",
         "haldane_table_hot_bytes gauge",
+        "haldane_judge_aa_replays gauge",
+        "haldane_judge_aa_rollbacks gauge",
+        "haldane_judge_aa_alarm_ratio gauge",
+        "haldane_judge_stated_alarm_ratio gauge",
+        "haldane_judge_phi gauge",
+        "haldane_judge_tau gauge",
+        "haldane_judge_discount gauge",
         "process_resident_memory_bytes gauge",
         "process_cpu_seconds_total counter",
     ];

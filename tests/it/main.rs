@@ -13,6 +13,8 @@ mod durability;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod rehearsal;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod traffic;

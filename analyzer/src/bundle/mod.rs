@@ -20,7 +20,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::{Evidence, Pairing, judge};
+use crate::judge::{Calibration, Evidence, Pairing, judge};
 use crate::policy::{Policy, PolicyError, PolicyOverrides};
 use crate::verdict::{self, Verdict, VerdictSubject};
 
@@ -101,6 +101,8 @@ struct Head {
     window_nanos: u64,
     started_at_unix_nano: i64,
     until_unix_nano: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    calibration: Option<Calibration>,
 }
 
 impl Bundle {
@@ -175,6 +177,7 @@ impl Bundle {
             until: UnixNanos::new(head.until_unix_nano),
             cells,
             errors,
+            calibration: head.calibration,
         };
         let subject = VerdictSubject {
             rollout_id: head.rollout_id,
@@ -210,6 +213,7 @@ impl Bundle {
             window_nanos: u64::try_from(evidence.window.as_nanos()).unwrap_or(u64::MAX),
             started_at_unix_nano: evidence.started_at.as_nanos(),
             until_unix_nano: evidence.until.as_nanos(),
+            calibration: evidence.calibration.clone(),
         }
     }
 }
@@ -245,7 +249,9 @@ mod tests {
     fn a_verdict_is_computed_again_byte_for_byte() {
         for pairing in [Pairing::Concurrent, Pairing::Preceding] {
             let world = World { new_error: 0.01, slow_instance: 2.0, pairing, ..World::default() };
-            let written = bundle(world.evidence());
+            let calibration =
+                Some(Calibration { from: UnixNanos::new(1), until: UnixNanos::new(2), replays: 11, rollbacks: 0, comparisons: Vec::new() });
+            let written = bundle(Evidence { calibration, ..world.evidence() });
             let read = Bundle::read(written.write().unwrap().into()).unwrap();
             assert_eq!(read, written);
             assert_eq!(read.replay().unwrap(), written.verdict);

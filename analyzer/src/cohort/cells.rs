@@ -158,6 +158,12 @@ pub(super) fn first_time(batches: &[RecordBatch]) -> Result<Option<UnixNanos>, G
     Ok(columns.times("time")?.first().copied())
 }
 
+/// The first value of a `rows` column.
+pub(super) fn first_count(batches: &[RecordBatch]) -> Result<u64, GatherError> {
+    let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(0) };
+    Ok(unsigned(&Columns { table: "red", batch }.longs("rows")?, 0))
+}
+
 /// The columns of one batch, by name and type.
 pub(crate) struct Columns<'a> {
     pub(crate) table: &'static str,

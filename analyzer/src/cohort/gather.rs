@@ -79,7 +79,21 @@ pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<E
         until: question.until,
         cells,
         errors,
+        calibration: None,
     })
+}
+
+/// How many rows [`gather`] would read for the baseline.
+pub(crate) async fn count_rows(engine: &Engine, question: &Question<'_>) -> Result<u64, GatherError> {
+    let since = question.started_at.minus(question.history);
+    let range = format!("time >= {} AND time < {}", instant(since), instant(question.until));
+    let chosen = where_clause(question.service, question.environment, question.baseline);
+    let (table, chosen) = match source_of(question.baseline) {
+        Source::Rollups => ("red", chosen.rollups),
+        Source::Spans => ("spans", chosen.spans),
+    };
+    let sql = format!("SELECT count(*) AS rows FROM {table} WHERE {chosen} AND {range}");
+    cells::first_count(&engine.sql(&sql).await?.batches)
 }
 
 /// When a cohort was first seen since an instant.

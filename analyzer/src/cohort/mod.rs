@@ -9,7 +9,7 @@ pub use gather::GatherError;
 pub use selector::{MATCHERS_MAX, Selector, SelectorError};
 
 pub(crate) use cells::{Columns, text, unsigned};
-pub(crate) use gather::{Question, first_seen, gather};
+pub(crate) use gather::{Question, count_rows, first_seen, gather};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use haldane_store::histogram::DURATION_SCALE;
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
+use super::calibration::Calibration;
+
 /// Everything that a verdict is computed from. The same evidence and policy give the same verdict, byte for byte.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
@@ -24,6 +26,8 @@ pub struct Evidence {
     pub cells: Vec<Cell>,
     /// Counts of distinct errors.
     pub errors: Vec<ErrorCount>,
+    /// What replays of the service's past say of the judge, if there were any.
+    pub calibration: Option<Calibration>,
 }
 
 /// What the canary's windows are compared with.

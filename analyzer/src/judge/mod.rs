@@ -8,6 +8,7 @@
 //! Always holds: the same evidence and policy give the same judgement; without requests from both cohorts nothing is promoted; a
 //! change of the mix of operations alone is no difference, for operations are compared with themselves.
 
+mod calibration;
 mod evidence;
 mod judgement;
 
@@ -29,6 +30,7 @@ mod culprits;
 mod decide;
 mod wording;
 
+pub use calibration::{Calibration, ComparisonCalibration};
 pub(crate) use evidence::Names;
 pub use evidence::{Cell, ErrorCount, Evidence, Pairing, Role};
 pub use judgement::{
@@ -58,6 +60,9 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
             CheckKind::Throughput => comparisons.push(throughput::compare_throughput(&table, policy)),
             CheckKind::NewErrors => comparisons.push(new_errors.clone()),
         }
+    }
+    if let Some(calibration) = &evidence.calibration {
+        calibration::apply(calibration, policy, &mut comparisons);
     }
     let culprits = || {
         let mut culprits = Vec::new();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::stats::effect::RatioInterval;
 use crate::stats::likelihood::PairCounts;
 
+use super::calibration::ComparisonCalibration;
 use super::evidence::Pairing;
 use super::judgement::{Affected, Detectable, Effect, NamedError};
 use super::new_errors::DistinctError;
@@ -110,6 +111,15 @@ pub(super) fn affected(affected: Option<Affected>) -> String {
 pub(super) fn by(error: Option<&NamedError>) -> String {
     let name = error.map(|error| if error.error_type.is_empty() { &error.message } else { &error.error_type });
     name.map(|name| format!(", by {}", shortened(name))).unwrap_or_default()
+}
+
+/// "; counts 7 times less, for it was wrong in 9 of 200 replays of this service's past".
+pub(super) fn discounted(known: &ComparisonCalibration, replays: u64) -> String {
+    format!(
+        "; counts {} times less, for it was wrong in {} of {replays} replays of this service's past",
+        number(known.discount.exp()),
+        known.alarms
+    )
 }
 
 /// "; with this traffic 1.8 × would have shown by now, and a decision is expected in 9 min".

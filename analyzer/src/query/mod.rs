@@ -17,6 +17,8 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
 use haldane_store::{Classified, Fault, TableName, Tables};
 
+use crate::rehearsal::{CalibrationTable, Calibrations};
+
 /// What a query may use.
 #[derive(Debug, Clone)]
 pub struct QueryLimits {
@@ -116,6 +118,16 @@ impl Engine {
         let deltas = deltas::MetricDeltas::new(tables.provider(TableName::Metrics));
         session.register_table(deltas::NAME, Arc::new(deltas)).map_err(failed)?;
         Ok(Self { session, limits: Arc::new(limits) })
+    }
+
+    /// Adds the table `calibrations`.
+    ///
+    /// # Errors
+    /// When DataFusion cannot take it.
+    pub fn with_calibrations(self, calibrations: Calibrations) -> Result<Self, QueryError> {
+        let table = Arc::new(CalibrationTable::new(calibrations));
+        self.session.register_table(CalibrationTable::NAME, table).map_err(|source| QueryError::Failed { source: Box::new(source) })?;
+        Ok(self)
     }
 
     /// Runs one statement that reads.

@@ -3,6 +3,7 @@
 //! Always holds: a service and environment have one live rollout at most; a verdict is written down before anybody is told of it;
 //! a failure to compute leaves the rollout as it was.
 
+mod calibrator;
 mod desk;
 mod detect;
 mod error;

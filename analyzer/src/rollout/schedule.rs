@@ -11,6 +11,7 @@ use haldane_store::{Classified, Fault, UnixNanos};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use super::calibrator::Calibrator;
 use super::desk::{Judged, Rollouts};
 use super::detect::Detector;
 use super::error::ReadError;
@@ -20,6 +21,7 @@ use crate::cohort::{GatherError, Question, gather};
 use crate::judge::{Evidence, Pairing, Role};
 use crate::policy::{Policy, PolicyError};
 use crate::query::Engine;
+use crate::rehearsal::Calibrations;
 use crate::verdict::{Verdict, VerdictDecision, VerdictSubject};
 
 /// Settings of the analyzer.
@@ -36,11 +38,20 @@ pub struct AnalyzerConfig {
     pub detect_versions: bool,
     /// Services for which it does not.
     pub detect_except: Vec<String>,
+    /// How often the judge is tried on the past of each service, in seconds; 0 for never.
+    pub calibrate_every_seconds: u64,
 }
 
 impl Default for AnalyzerConfig {
     fn default() -> Self {
-        Self { judge_every_seconds: 5, lateness_seconds: 15, history_seconds: 1800, detect_versions: true, detect_except: Vec::new() }
+        Self {
+            judge_every_seconds: 5,
+            lateness_seconds: 15,
+            history_seconds: 1800,
+            detect_versions: true,
+            detect_except: Vec::new(),
+            calibrate_every_seconds: 3600,
+        }
     }
 }
 
@@ -76,12 +87,30 @@ pub struct Scheduler {
     ledger: Ledger,
     engine: Engine,
     clock: SharedClock,
+    calibrations: Calibrations,
 }
 
 impl Scheduler {
     /// A scheduler over the same ledger and tables as `desk`.
     pub fn new(config: AnalyzerConfig, desk: Rollouts, ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
-        Self { config, desk, ledger, engine, clock }
+        Self { config, desk, ledger, engine, clock, calibrations: Calibrations::default() }
+    }
+
+    /// What is known of how often the judge is wrong.
+    pub fn calibrations(&self) -> Calibrations {
+        self.calibrations.clone()
+    }
+
+    fn calibrator(&self) -> Calibrator {
+        Calibrator {
+            every: Duration::from_secs(self.config.calibrate_every_seconds),
+            lateness: Duration::from_secs(self.config.lateness_seconds),
+            history: Duration::from_secs(self.config.history_seconds),
+            calibrations: self.calibrations.clone(),
+            ledger: self.ledger.clone(),
+            engine: self.engine.clone(),
+            clock: self.clock.clone(),
+        }
     }
 
     /// Judges until told to stop. What fails is logged and tried again at the next turn.
@@ -90,11 +119,19 @@ impl Scheduler {
     /// When the versions seen so far cannot be read at the start.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ReadError> {
         let mut detector = Detector::load(&self.ledger).await?;
+        let calibrator = self.calibrator();
+        calibrator.load().await;
+        // A panic while replaying is a fault of one round; one while judging ends the server.
+        tokio::join!(self.judge_until(&mut detector, &stop), calibrator.run(&stop));
+        Ok(())
+    }
+
+    async fn judge_until(&self, detector: &mut Detector, stop: &CancellationToken) {
         loop {
-            self.turn(&mut detector).await;
+            self.turn(detector).await;
             let pause = self.clock.real(Duration::from_secs(self.config.judge_every_seconds)).max(Duration::from_millis(50));
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -140,6 +177,7 @@ impl Scheduler {
         };
         let mut evidence = gather(&self.engine, &question).await?;
         evidence.pairing = pairing(rollout, &evidence);
+        evidence.calibration = self.calibrations.of(rollout.service.as_str(), rollout.environment.as_str());
         let ended = self.watermark(now) >= last;
         let previous = self.desk.verdict(&rollout.id).await.ok().filter(|verdict| verdict.sequence > 0);
         let subject = VerdictSubject {

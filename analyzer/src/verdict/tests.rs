@@ -5,7 +5,7 @@ use haldane_store::{ExponentialHistogram, UnixNanos};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::judge::{Cell, Evidence, Pairing, Role, judge};
+use crate::judge::{Calibration, Cell, ComparisonCalibration, Evidence, Pairing, Role, judge};
 use crate::policy::Policy;
 
 const START: UnixNanos = UnixNanos::from_seconds(1_800_000_000);
@@ -51,6 +51,7 @@ fn evidence(canary_errors: u64) -> Evidence {
         until: START.plus(Duration::from_secs(300)),
         cells: cells.collect(),
         errors: Vec::new(),
+        calibration: None,
     }
 }
 
@@ -106,6 +107,7 @@ fn the_fields_are_those_that_were_promised() {
     let promised = [
         "baseline",
         "baseline_source",
+        "calibration",
         "canary",
         "checks",
         "culprits",
@@ -137,6 +139,26 @@ fn the_fields_are_those_that_were_promised() {
     assert_eq!(document["checks"][0]["outcome"], json!("regressed"));
     assert_eq!(document["checks"][0]["effect"]["measure"], json!("rate_ratio"));
     assert_eq!(document["checks"][0]["noise"]["tau_source"], json!("prior"));
+}
+
+#[test]
+fn a_check_that_was_wrong_too_often_counts_less_and_says_so() {
+    let known = |discount: f64| Calibration {
+        from: START,
+        until: START,
+        replays: 220,
+        rollbacks: 9,
+        comparisons: vec![ComparisonCalibration { name: "error_rate".into(), alarms: 9, stated: 0.004, phi: 1.0, tau: 0.1, discount }],
+    };
+    let judged = |calibration| verdict(&Evidence { calibration, ..evidence(3) }, false);
+    let (plain, kept, discounted) = (judged(None), judged(Some(known(0.0))), judged(Some(known(7.0_f64.ln()))));
+    assert_eq!((kept.checks.clone(), kept.decision), (plain.checks.clone(), plain.decision), "one that kept its word counts in full");
+    let ratio = plain.checks[0].e_value / discounted.checks[0].e_value;
+    assert!((ratio / 7.0 - 1.0).abs() < 1e-4, "{ratio}");
+    let said = "; counts 7.0 times less, for it was wrong in 9 of 220 replays of this service's past";
+    assert!(discounted.checks[0].reason.ends_with(said), "{}", discounted.checks[0].reason);
+    let shown = discounted.calibration.unwrap();
+    assert_eq!((shown.false_rollback_rate, shown.checks[0].discount, shown.checks[0].stated_rate), (0.0409091, 7.0, 0.004));
 }
 
 #[test]

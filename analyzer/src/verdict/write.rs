@@ -6,14 +6,15 @@ use std::time::Duration;
 use haldane_store::UnixNanos;
 
 use crate::judge::{
-    CohortTotals, Comparison, Culprit, Decision, Doubt, Effect, EffectMeasure, Evidence, Finding, Judgement, MeasuredNoise, NoiseSource,
-    Pairing, Side,
+    Calibration, CohortTotals, Comparison, Culprit, Decision, Doubt, Effect, EffectMeasure, Evidence, Finding, Judgement, MeasuredNoise,
+    NoiseSource, Pairing, Side,
 };
 use crate::policy::{Policy, PolicyDocument};
 
 use super::{
-    BaselineSource, CheckVerdict, CohortVerdict, CulpritKind, CulpritVerdict, DetectableVerdict, EffectVerdict, Measure, NoiseVerdict,
-    Outcome, Promotion, Risk, SideVerdict, TauSource, ToleranceVerdict, Verdict, VerdictDecision, VerdictStatus,
+    BaselineSource, CalibrationVerdict, CheckCalibrationVerdict, CheckVerdict, CohortVerdict, CulpritKind, CulpritVerdict,
+    DetectableVerdict, EffectVerdict, Measure, NoiseVerdict, Outcome, Promotion, Risk, SideVerdict, TauSource, ToleranceVerdict, Verdict,
+    VerdictDecision, VerdictStatus,
 };
 
 /// What a verdict is about, beyond its evidence.
@@ -79,6 +80,7 @@ pub fn write(subject: &VerdictSubject, policy: &Policy, evidence: &Evidence, jud
         promotion: Promotion { e_value: e_value(judgement.ln_promotion), beta: policy.beta() },
         checks: judgement.comparisons.iter().map(check).collect(),
         culprits: judgement.culprits.iter().map(culprit).collect(),
+        calibration: evidence.calibration.as_ref().map(calibration),
         started_at: evidence.started_at.to_rfc3339(),
         data_until: evidence.until.to_rfc3339(),
         decided_at: subject.decided_at.to_rfc3339(),
@@ -239,6 +241,26 @@ fn noise(noise: MeasuredNoise) -> NoiseVerdict {
         NoiseSource::History => TauSource::History,
     };
     NoiseVerdict { phi: rounded(noise.phi), tau: rounded(noise.tau), tau_source }
+}
+
+fn calibration(known: &Calibration) -> CalibrationVerdict {
+    let share = |count: u64| rounded(count as f64 / known.replays.max(1) as f64);
+    let checks = known.comparisons.iter().map(|one| CheckCalibrationVerdict {
+        name: one.name.clone(),
+        false_rollback_rate: share(one.alarms),
+        stated_rate: rounded(one.stated),
+        phi: rounded(one.phi),
+        tau: rounded(one.tau),
+        discount: rounded(one.discount.exp()),
+    });
+    CalibrationVerdict {
+        from: known.from.to_rfc3339(),
+        until: known.until.to_rfc3339(),
+        replays: known.replays,
+        rollbacks: known.rollbacks,
+        false_rollback_rate: share(known.rollbacks),
+        checks: checks.collect(),
+    }
 }
 
 fn culprit(culprit: &Culprit) -> CulpritVerdict {

@@ -5,6 +5,7 @@
 
 mod extract;
 mod health;
+mod plans;
 mod problems;
 mod query;
 mod rollouts;
@@ -32,6 +33,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use health::Readiness;
+pub use plans::{FaultBody, FaultWord, PlanBody, PlanRequestBody, TriedBody};
 pub use query::{ColumnBody, QueryBody, ROWS_DEFAULT, ROWS_MAX, RowsBody, TRUNCATED};
 pub use rollouts::{LinksBody, OriginWord, RolloutBody, RolloutListBody, StartRolloutBody, StateWord, StrategyWord};
 pub use services::{ServiceBody, ServiceListBody, VersionBody};
@@ -139,6 +141,7 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(verdict::verdict))
         .routes(routes!(verdict::report))
         .routes(routes!(verdict::evidence))
+        .routes(routes!(plans::plan))
         .routes(routes!(services::list))
         .routes(routes!(query::query))
         .routes(routes!(health::alive))

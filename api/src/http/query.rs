@@ -23,7 +23,7 @@ pub const TRUNCATED: HeaderName = HeaderName::from_static("haldane-truncated");
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"sql": "SELECT service_name, count(*) AS spans FROM spans GROUP BY 1 ORDER BY 2 DESC"}))]
 pub struct QueryBody {
-    /// One statement that reads; the tables are `spans`, `logs`, `metrics`, `red` and `errors`.
+    /// One statement that reads; the tables are `spans`, `logs`, `metrics`, `red` and `errors`, the views `metric_deltas` and `calibrations`.
     pub sql: String,
     /// At most so many rows; 1 to 10,000, 1,000 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

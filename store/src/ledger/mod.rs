@@ -3,6 +3,7 @@
 //! Rollouts change only by ending; verdicts and versions are only added. What a document says is the caller's business; the
 //! columns beside it are what is searched by.
 
+mod aa_runs;
 mod rollouts;
 mod verdicts;
 mod versions;
@@ -14,6 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 
 use crate::fault::{Classified, Fault};
 
+pub use aa_runs::AaRunRow;
 pub use rollouts::{Ending, Inserted, RolloutQuery, RolloutRow};
 pub use verdicts::{Last, VerdictRow};
 pub use versions::VersionRow;

@@ -162,7 +162,16 @@ impl World {
         }
         let until = UnixNanos::from_seconds(START + 10 * self.windows);
         let window = Duration::from_secs(10);
-        Evidence { seed: self.seed, pairing: self.pairing, window, started_at: UnixNanos::from_seconds(START), until, cells, errors }
+        Evidence {
+            seed: self.seed,
+            pairing: self.pairing,
+            window,
+            started_at: UnixNanos::from_seconds(START),
+            until,
+            cells,
+            errors,
+            calibration: None,
+        }
     }
 
     /// Part of the traffic that a cohort gets.

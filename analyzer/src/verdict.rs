@@ -66,6 +66,9 @@ pub struct Verdict {
     /// Where the harm is, the worst first.
     #[serde(default)]
     pub culprits: Vec<CulpritVerdict>,
+    /// What the canary does differently, the surest first; no harm in itself.
+    #[serde(default)]
+    pub changes: Vec<ChangeVerdict>,
     /// How often the judge was wrong on the service's own past; absent without replays of it.
     #[serde(default)]
     pub calibration: Option<CalibrationVerdict>,
@@ -174,7 +177,7 @@ pub struct Promotion {
 /// One comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CheckVerdict {
-    /// `error_rate`, `latency_p50`, `latency_p95`, `latency_p99`, `throughput` or `new_errors`.
+    /// `error_rate`, `latency_p50`, `latency_p95`, `latency_p99`, `throughput`, `new_errors`, `log_errors` or `calls`.
     pub name: String,
     /// What came of it.
     pub outcome: Outcome,
@@ -304,6 +307,42 @@ pub struct DetectableVerdict {
     pub ratio: Option<f64>,
     /// Seconds until a decision is expected, if the rates stay as they are; absent when none is.
     pub eta_seconds: Option<f64>,
+}
+
+/// What the canary does differently.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeVerdict {
+    /// In what way.
+    pub kind: ChangeKind,
+    /// What is called, such as `GET api.stripe.com`; empty for internal spans, which are counted together.
+    pub name: String,
+    /// Its span kind.
+    pub span_kind: String,
+    /// The baseline's calls for each request; failed calls for `failing_calls`.
+    pub baseline: f64,
+    /// The canary's.
+    pub canary: f64,
+    /// The evidence that they differ; at most 1e12.
+    pub e_value: f64,
+    /// One sentence with numbers.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// In what way the canary differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It makes a call that the baseline never makes.
+    NewCall,
+    /// It never makes a call that the baseline makes.
+    MissingCall,
+    /// It makes a call more often.
+    MoreCalls,
+    /// It makes a call less often.
+    FewerCalls,
+    /// A call fails more often.
+    FailingCalls,
 }
 
 /// Replays of the service's past in which baseline and canary were the same version (A/A tests).

@@ -5,7 +5,8 @@
 use std::fmt::Write as _;
 
 use haldane_analyzer::verdict::{
-    BaselineSource, CheckVerdict, CulpritKind, CulpritVerdict, EffectVerdict, Measure, Outcome, SideVerdict, Verdict, VerdictDecision,
+    BaselineSource, ChangeVerdict, CheckVerdict, CulpritKind, CulpritVerdict, EffectVerdict, Measure, Outcome, SideVerdict, Verdict,
+    VerdictDecision,
 };
 
 /// Longest text taken from telemetry, in characters.
@@ -19,6 +20,7 @@ pub fn markdown(verdict: &Verdict) -> String {
     let _ = write_cohorts(&mut out, verdict);
     let _ = write_checks(&mut out, &verdict.checks);
     let _ = write_culprits(&mut out, &verdict.culprits);
+    let _ = write_changes(&mut out, &verdict.changes);
     let _ = write_foot(&mut out, verdict);
     out
 }
@@ -104,6 +106,17 @@ fn write_checks(out: &mut String, checks: &[CheckVerdict]) -> std::fmt::Result {
     writeln!(out)?;
     for check in checks.iter().filter(|check| !check.reason.is_empty()) {
         writeln!(out, "- **{}**: {}", escape(&check.name), escape(&check.reason))?;
+    }
+    writeln!(out)
+}
+
+fn write_changes(out: &mut String, changes: &[ChangeVerdict]) -> std::fmt::Result {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "## What the canary does differently\n")?;
+    for change in changes {
+        writeln!(out, "- {}", escape(&change.reason))?;
     }
     writeln!(out)
 }

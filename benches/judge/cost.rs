@@ -59,6 +59,7 @@ fn evidence(operations: i64) -> Evidence {
         until,
         cells,
         errors: Vec::new(),
+        calls: Vec::new(),
         calibration: None,
     }
 }

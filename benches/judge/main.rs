@@ -1,7 +1,7 @@
 //! How often is the judge wrong, and how soon right? Simulated rollouts of an hour by the noise that real services have, looked at every ten seconds,
 //! and the same ones by Kayenta's judge every five minutes.
 //!
-//! `make bench-judge`, by hand. Arguments: how many rollouts for each line, and which tables (`false-rollbacks`, `detection`, `promotion`, `culprits`, `cost`);
+//! `make bench-judge`, by hand. Arguments: how many rollouts for each line, and which tables (`false-rollbacks`, `detection`, `logs`, `promotion`, `culprits`, `cost`);
 //! `only=storms` leaves out lines without that word.
 
 mod cost;
@@ -26,6 +26,9 @@ fn main() {
     }
     if wanted("detection") {
         tables::detection(&ask);
+    }
+    if wanted("logs") {
+        tables::logs(&ask);
     }
     if wanted("promotion") {
         tables::promotion(ask.runs);

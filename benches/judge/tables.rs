@@ -3,7 +3,7 @@
 use haldane_analyzer::judge::CulpritKind;
 use haldane_analyzer::policy::Policy;
 
-use crate::trial::{Outcome, Share, outcomes, policy, without_margin};
+use crate::trial::{Outcome, Share, on_logs, outcomes, policy, without_margin};
 use crate::world::{Fault, World};
 use crate::{Ask, say};
 
@@ -92,6 +92,22 @@ fn found(ask: &Ask, (noise, fault): (&str, &str), world: &World, (policy, runs):
     let (ours, kayenta) = (Share::of(&outcomes, |one| one.rollback), Share::of(&outcomes, |one| one.kayenta));
     let early = Share::of(&outcomes, |one| one.promotion);
     say(&format!("| {noise} | {fault} | {} | {} | {:.0} % |", ours.timed(), kayenta.timed(), early.rate()));
+}
+
+/// The same noise in what is logged while every request goes well.
+pub(crate) fn logs(ask: &Ask) {
+    say(&format!("\n## Errors that are caught and logged, of {} hours each: rolled back without a fault, and found\n", ask.runs));
+    say("| noise | no fault (upper bound) | × 3 | × 5 |");
+    say("| --- | --- | --- | --- |");
+    let caught = noises().into_iter().filter(|(name, _)| ask.wants(name, "")).map(|(name, world)| (name, World { caught: true, ..world }));
+    for (name, world) in caught {
+        let wrong = Share::of(&outcomes(&world, &on_logs(), ask.runs), |one| one.rollback).bounded();
+        let found = [3.0, 5.0].map(|factor| {
+            let world = World { fault: Fault::Errors { factor, from: 0 }, ..world.clone() };
+            Share::of(&outcomes(&world, &on_logs(), (ask.runs / 4).max(20)), |one| one.rollback).timed()
+        });
+        say(&format!("| {name} | {wrong} | {} | {} |", found[0], found[1]));
+    }
 }
 
 pub(crate) fn promotion(runs: u64) {

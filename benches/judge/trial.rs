@@ -37,6 +37,14 @@ pub(crate) fn without_margin() -> Policy {
     policy_of("latency", PolicyOverrides { latency_relative: Some(0.0), ..PolicyOverrides::default() })
 }
 
+/// A policy that decides on logged errors alone.
+pub(crate) fn on_logs() -> Policy {
+    let check =
+        |name: &str, weight: f64| CheckOverride { name: name.to_owned(), required: Some(name == "error_rate"), weight: Some(weight) };
+    let checks = Some(vec![check("error_rate", 0.0), check("log_errors", 1.0)]);
+    Policy::default().with(&PolicyOverrides { checks, ..PolicyOverrides::default() }).expect("these checks exist")
+}
+
 fn policy_of(check: &str, overrides: PolicyOverrides) -> Policy {
     let checks = Some(vec![CheckOverride { name: check.to_owned(), required: Some(true), weight: Some(1.0) }]);
     Policy::default().with(&PolicyOverrides { checks, ..overrides }).expect("this check exists")

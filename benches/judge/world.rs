@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use haldane_analyzer::judge::{Cell, Evidence, Pairing, Role};
+use haldane_analyzer::judge::{Cell, ErrorCount, Evidence, Pairing, Role};
 use haldane_store::{ExponentialHistogram, UnixNanos};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -55,6 +55,22 @@ pub(crate) enum Fault {
     Pod(f64),
 }
 
+/// The errors of a cell as log records of requests that went well.
+fn logged(cell: &Cell) -> ErrorCount {
+    ErrorCount {
+        at: cell.at,
+        cohort: cell.cohort,
+        operation: cell.operation.clone(),
+        instance: cell.instance.clone(),
+        fingerprint: "caught".into(),
+        source: "log".into(),
+        error_type: "Caught".into(),
+        message: "caught".into(),
+        count: cell.errors,
+        trace: None,
+    }
+}
+
 /// Everything that can be chosen.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
@@ -84,6 +100,8 @@ pub(crate) struct World {
     /// Share of the cells that are lost.
     pub(crate) lost: f64,
     pub(crate) with_durations: bool,
+    /// Errors are caught and logged: no request fails.
+    pub(crate) caught: bool,
     pub(crate) fault: Fault,
 }
 
@@ -105,6 +123,7 @@ impl Default for World {
             skew: 0,
             lost: 0.0,
             with_durations: false,
+            caught: false,
             fault: Fault::Nothing,
         }
     }
@@ -143,7 +162,7 @@ impl World {
         let mut dice = Dice(StdRng::seed_from_u64(seed));
         let mut pods = self.pods(&mut dice);
         let routes: Vec<Arc<str>> = (0..self.routes).map(|route| format!("GET /{route}").into()).collect();
-        let mut cells = Vec::new();
+        let (mut cells, mut errors) = (Vec::new(), Vec::new());
         let mut drift = 0.0;
         for window in -HISTORY..WINDOWS {
             drift = DRIFT_MEMORY * drift + (1.0 - DRIFT_MEMORY * DRIFT_MEMORY).sqrt() * dice.normal(self.drift);
@@ -154,7 +173,11 @@ impl World {
                 let Some(share) = self.share(pod.role, window).filter(|_| window >= pod.born) else { continue };
                 let load = 10.0 * self.requests_per_second * share / self.pods as f64;
                 for (route, name) in routes.iter().enumerate() {
-                    let cell = self.cell(&mut dice, pod, (route, name), window, (load, drift));
+                    let mut cell = self.cell(&mut dice, pod, (route, name), window, (load, drift));
+                    if self.caught && cell.errors > 0 {
+                        errors.push(logged(&cell));
+                        cell.errors = 0;
+                    }
                     if dice.0.random::<f64>() >= self.lost {
                         cells.push(cell);
                     }
@@ -170,7 +193,8 @@ impl World {
             started_at,
             until: started_at,
             cells: Vec::new(),
-            errors: Vec::new(),
+            errors,
+            calls: Vec::new(),
             calibration: None,
         };
         Course { evidence, later: cells.into() }

@@ -8,6 +8,8 @@ use super::out::plain;
 
 /// Traces shown of a culprit.
 const TRACES_MAX: usize = 3;
+/// Changes shown.
+const CHANGES_MAX: usize = 5;
 /// Characters shown of an error's message.
 const MESSAGE_MAX: usize = 200;
 
@@ -49,6 +51,7 @@ pub(crate) fn verdict_lines(verdict: &Verdict) -> Vec<String> {
             lines.push(format!("    traces: {}", some.join(", ")));
         }
     }
+    lines.extend(verdict.changes.iter().take(CHANGES_MAX).map(|change| format!("  changed: {}", change.reason)));
     lines.push(format!("  next: {}", report::next_step(verdict)));
     lines.iter().map(|line| plain(line).trim_end().to_owned()).collect()
 }

@@ -88,13 +88,16 @@ pub(crate) struct PolicyArgs {
     /// No promotion before this time.
     #[arg(long, help_heading = POLICY, value_name = "TIME", value_parser = parse_span)]
     policy_min_duration: Option<Duration>,
+    /// Errors logged for as many requests may grow by this share before a rollback; 1 is twice as many.
+    #[arg(long, help_heading = POLICY, value_name = "SHARE")]
+    policy_log_error_relative: Option<f64>,
     /// What is undecided after this time ends inconclusive.
     #[arg(long, help_heading = POLICY, value_name = "TIME", value_parser = parse_span)]
     policy_max_duration: Option<Duration>,
     /// No promotion with fewer requests in either cohort.
     #[arg(long, help_heading = POLICY, value_name = "COUNT")]
     policy_min_requests: Option<u64>,
-    /// Make only this check: error_rate, latency, throughput or new_errors; may be given several times.
+    /// Make only this check: error_rate, latency, throughput, new_errors, log_errors or calls; may be given several times.
     #[arg(long = "policy-check", help_heading = POLICY, value_name = "NAME")]
     policy_checks: Vec<String>,
 }
@@ -140,6 +143,7 @@ impl PolicyArgs {
             error_relative: self.policy_error_relative,
             error_absolute: self.policy_error_absolute,
             latency_relative: self.policy_latency_relative,
+            log_error_relative: self.policy_log_error_relative,
             promote_error_relative: self.policy_promote_error_relative,
             promote_error_absolute: self.policy_promote_error_absolute,
             promote_latency_relative: self.policy_promote_latency_relative,

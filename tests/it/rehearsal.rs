@@ -51,7 +51,7 @@ async fn the_judge_is_tried_on_every_service_and_says_how_it_did() {
     let rows = until("a run of replays is done", async || Some(world.rows(known).await).filter(|rows| !rows.is_empty())).await;
     assert!(rows[0]["replays"].as_i64().unwrap() >= 11, "{rows:?}");
     let rates = world.rows("SELECT \"check\", false_rollback_rate, stated_rate, phi, discount FROM calibrations ORDER BY 1").await;
-    assert_eq!(rates.len(), 5, "none of the service with too short a past: {rates:?}");
+    assert_eq!(rates.len(), 6, "none of the service with too short a past: {rates:?}");
     assert!(rates.iter().all(|row| row["false_rollback_rate"] == json!(0.0) && row["discount"] == json!(1.0)), "{rates:?}");
 
     let metrics = world.get("/metrics").await.unwrap().as_str().unwrap().to_owned();
@@ -67,5 +67,5 @@ async fn the_judge_is_tried_on_every_service_and_says_how_it_did() {
     let verdict = world.verdict_when(&id, |verdict| verdict["sequence"].as_u64() > Some(0)).await;
     let calibration = &verdict["calibration"];
     assert!(calibration["replays"].as_u64().unwrap() >= 11 && calibration["rollbacks"] == json!(0), "{calibration:#}");
-    assert_eq!(calibration["checks"].as_array().unwrap().len(), 5);
+    assert_eq!(calibration["checks"].as_array().unwrap().len(), 6);
 }

@@ -104,7 +104,8 @@ async fn halves_of_the_normal_traces_are_not_rolled_back() {
 fn evidence(verdict: &Value) -> String {
     let check = |check: &Value| format!("{} {} (phi {})", check["name"].as_str().unwrap(), check["e_value"], check["noise"]["phi"]);
     let checks: Vec<String> = verdict["checks"].as_array().unwrap().iter().map(check).collect();
-    format!("e-value {}: {}", verdict["risk"]["e_value"], checks.join(", "))
+    let changes: Vec<&str> = verdict["changes"].as_array().unwrap().iter().map(|change| change["reason"].as_str().unwrap()).collect();
+    format!("e-value {}: {}; changed: {}", verdict["risk"]["e_value"], checks.join(", "), changes.join("; "))
 }
 
 fn evaluation_folder() -> Option<PathBuf> {

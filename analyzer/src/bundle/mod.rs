@@ -1,6 +1,6 @@
 //! A verdict with all it rests on, as one Parquet file: from it the verdict can be computed again, anywhere and without a server.
 //!
-//! The rows are the evidence (`kind` is `requests` or `error`); policy, subject and verdict are JSON in the file's metadata, under
+//! The rows are the evidence (`kind` is `requests`, `error` or `call`); policy, subject and verdict are JSON in the file's metadata, under
 //! `haldane.head` and `haldane.verdict`. Always holds: what was written reads back as it was.
 
 mod rows;
@@ -168,7 +168,7 @@ impl Bundle {
             return Err(BundleError::Format { format: head.format });
         }
         let batches = reader.build()?.collect::<Result<Vec<RecordBatch>, _>>()?;
-        let (cells, errors) = rows::to_evidence(&batches)?;
+        let (cells, errors, calls) = rows::to_evidence(&batches)?;
         let evidence = Evidence {
             seed: head.seed,
             pairing: if head.preceding { Pairing::Preceding } else { Pairing::Concurrent },
@@ -177,6 +177,7 @@ impl Bundle {
             until: UnixNanos::new(head.until_unix_nano),
             cells,
             errors,
+            calls,
             calibration: head.calibration,
         };
         let subject = VerdictSubject {

@@ -10,62 +10,116 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
-use crate::judge::{Cell, ErrorCount, Evidence, Names, Role};
+use crate::judge::{CallCount, Cell, ErrorCount, Evidence, Names, Role};
 
 const REQUESTS: &str = "requests";
 const ERROR: &str = "error";
+const CALL: &str = "call";
 
-/// One row for each cell, then one for each distinct error.
+/// One row of the file.
+enum Row<'e> {
+    Cell(&'e Cell),
+    Error(&'e ErrorCount),
+    Call(&'e CallCount),
+}
+
+/// One row for each cell, then one for each distinct error, then one for each call.
 pub(super) fn from_evidence(evidence: &Evidence) -> Result<RecordBatch, ArrowError> {
-    let (cells, errors) = (&evidence.cells, &evidence.errors);
-    // A column that cells and errors have, and those that only one of them has.
-    let both = |cell: &dyn Fn(&Cell) -> String, error: &dyn Fn(&ErrorCount) -> String| -> ArrayRef {
-        Arc::new(cells.iter().map(cell).chain(errors.iter().map(error)).map(Some).collect::<StringArray>())
-    };
-    let number = |cell: &dyn Fn(&Cell) -> u64| -> ArrayRef {
-        Arc::new(cells.iter().map(|one| Some(cell(one))).chain(errors.iter().map(|_| None)).collect::<UInt64Array>())
-    };
-    let integer = |cell: &dyn Fn(&Cell) -> i32| -> ArrayRef {
-        Arc::new(cells.iter().map(|one| Some(cell(one))).chain(errors.iter().map(|_| None)).collect::<Int32Array>())
-    };
-    let trace = |cell: &dyn Fn(&Cell) -> Option<Arc<str>>| -> ArrayRef {
-        Arc::new(cells.iter().map(cell).chain(errors.iter().map(|_| None)).collect::<StringArray>())
-    };
-    let text = |error: &dyn Fn(&ErrorCount) -> Option<Arc<str>>| -> ArrayRef {
-        Arc::new(cells.iter().map(|_| None).chain(errors.iter().map(error)).collect::<StringArray>())
-    };
-    let times = cells.iter().map(|cell| cell.at).chain(errors.iter().map(|error| error.at)).map(UnixNanos::as_nanos);
-    let counts = cells.iter().map(|_| None).chain(errors.iter().map(|error| Some(error.count)));
+    let cells = evidence.cells.iter().map(Row::Cell);
+    let rows: Vec<Row<'_>> = cells.chain(evidence.errors.iter().map(Row::Error)).chain(evidence.calls.iter().map(Row::Call)).collect();
+    let text = |value: &dyn Fn(&Row<'_>) -> Option<Arc<str>>| -> ArrayRef { Arc::new(rows.iter().map(value).collect::<StringArray>()) };
+    let every = |value: &dyn Fn(&Row<'_>) -> Arc<str>| text(&|row| Some(value(row)));
+    let number = |value: &dyn Fn(&Row<'_>) -> Option<u64>| -> ArrayRef { Arc::new(rows.iter().map(value).collect::<UInt64Array>()) };
+    let of_cell = |value: fn(&Cell) -> u64| number(&|row| row.cell().map(value));
+    let integer = |value: fn(&Cell) -> i32| -> ArrayRef { Arc::new(rows.iter().map(|row| row.cell().map(value)).collect::<Int32Array>()) };
+    let of_error = |value: fn(&ErrorCount) -> Arc<str>| text(&|row| row.error().map(value));
+    let times = rows.iter().map(|row| row.place().0.as_nanos());
     RecordBatch::try_from_iter_with_nullable([
-        ("kind", both(&|_| REQUESTS.to_owned(), &|_| ERROR.to_owned()), false),
+        ("kind", every(&|row| row.kind().into()), false),
         ("time", Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone("UTC")), false),
-        ("cohort", both(&|cell| word(cell.cohort).to_owned(), &|error| word(error.cohort).to_owned()), false),
-        ("operation", both(&|cell| cell.operation.to_string(), &|error| error.operation.to_string()), false),
-        ("instance", both(&|cell| cell.instance.to_string(), &|error| error.instance.to_string()), false),
-        ("requests", number(&|cell| cell.requests), true),
-        ("errors", number(&|cell| cell.errors), true),
-        ("duration_scale", integer(&|cell| cell.durations.scale()), true),
-        ("duration_zero_count", number(&|cell| cell.durations.zero_count()), true),
-        ("duration_offset", integer(&|cell| cell.durations.offset()), true),
-        ("duration_counts", buckets(evidence), true),
-        ("error_trace_id", trace(&|cell| cell.error_trace.clone()), true),
-        ("slow_trace_id", trace(&|cell| cell.slow_trace.clone()), true),
-        ("fingerprint", text(&|error| Some(error.fingerprint.clone())), true),
-        ("source", text(&|error| Some(error.source.clone())), true),
-        ("error_type", text(&|error| Some(error.error_type.clone())), true),
-        ("message", text(&|error| Some(error.message.clone())), true),
-        ("count", Arc::new(counts.collect::<UInt64Array>()), true),
-        ("trace_id", text(&|error| error.trace.clone()), true),
+        ("cohort", every(&|row| word(row.place().1).into()), false),
+        ("operation", every(&|row| row.operation().clone()), false),
+        ("instance", every(&|row| row.place().2.clone()), false),
+        ("requests", of_cell(|cell| cell.requests), true),
+        ("errors", number(&|row| row.errors()), true),
+        ("duration_scale", integer(|cell| cell.durations.scale()), true),
+        ("duration_zero_count", of_cell(|cell| cell.durations.zero_count()), true),
+        ("duration_offset", integer(|cell| cell.durations.offset()), true),
+        ("duration_counts", buckets(&rows), true),
+        ("error_trace_id", text(&|row| row.cell().and_then(|cell| cell.error_trace.clone())), true),
+        ("slow_trace_id", text(&|row| row.cell().and_then(|cell| cell.slow_trace.clone())), true),
+        ("fingerprint", of_error(|error| error.fingerprint.clone()), true),
+        ("source", of_error(|error| error.source.clone()), true),
+        ("error_type", of_error(|error| error.error_type.clone()), true),
+        ("message", of_error(|error| error.message.clone()), true),
+        ("count", number(&|row| row.count()), true),
+        ("trace_id", text(&|row| row.error().and_then(|error| error.trace.clone())), true),
+        ("span_kind", text(&|row| row.span_kind()), true),
     ])
 }
 
-fn buckets(evidence: &Evidence) -> ArrayRef {
-    let mut lists = ListBuilder::new(UInt64Builder::new());
-    for cell in &evidence.cells {
-        lists.values().append_slice(cell.durations.counts());
-        lists.append(true);
+impl Row<'_> {
+    fn cell(&self) -> Option<&Cell> {
+        if let Self::Cell(cell) = self { Some(cell) } else { None }
     }
-    evidence.errors.iter().for_each(|_| lists.append(false));
+
+    fn error(&self) -> Option<&ErrorCount> {
+        if let Self::Error(error) = self { Some(error) } else { None }
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Cell(_) => REQUESTS,
+            Self::Error(_) => ERROR,
+            Self::Call(_) => CALL,
+        }
+    }
+
+    fn place(&self) -> (UnixNanos, Role, &Arc<str>) {
+        match self {
+            Self::Cell(one) => (one.at, one.cohort, &one.instance),
+            Self::Error(one) => (one.at, one.cohort, &one.instance),
+            Self::Call(one) => (one.at, one.cohort, &one.instance),
+        }
+    }
+
+    fn operation(&self) -> &Arc<str> {
+        match self {
+            Self::Cell(one) => &one.operation,
+            Self::Error(one) => &one.operation,
+            Self::Call(one) => &one.name,
+        }
+    }
+
+    fn errors(&self) -> Option<u64> {
+        match self {
+            Self::Cell(one) => Some(one.errors),
+            Self::Error(_) => None,
+            Self::Call(one) => Some(one.errors),
+        }
+    }
+
+    fn count(&self) -> Option<u64> {
+        match self {
+            Self::Cell(_) => None,
+            Self::Error(one) => Some(one.count),
+            Self::Call(one) => Some(one.count),
+        }
+    }
+
+    fn span_kind(&self) -> Option<Arc<str>> {
+        if let Self::Call(call) = self { Some(call.kind.clone()) } else { None }
+    }
+}
+
+fn buckets(rows: &[Row<'_>]) -> ArrayRef {
+    let mut lists = ListBuilder::new(UInt64Builder::new());
+    for row in rows {
+        if let Some(cell) = row.cell() {
+            lists.values().append_slice(cell.durations.counts());
+        }
+        lists.append(row.cell().is_some());
+    }
     Arc::new(lists.finish())
 }
 
@@ -76,20 +130,24 @@ const fn word(role: Role) -> &'static str {
     }
 }
 
+/// What the rows of a file say.
+pub(super) type Counts = (Vec<Cell>, Vec<ErrorCount>, Vec<CallCount>);
+
 /// The evidence of some rows.
-pub(super) fn to_evidence(batches: &[RecordBatch]) -> Result<(Vec<Cell>, Vec<ErrorCount>), ArrowError> {
-    let (mut cells, mut errors, mut names) = (Vec::new(), Vec::new(), Names::default());
+pub(super) fn to_evidence(batches: &[RecordBatch]) -> Result<Counts, ArrowError> {
+    let (mut cells, mut errors, mut calls, mut names) = (Vec::new(), Vec::new(), Vec::new(), Names::default());
     for batch in batches {
         let columns = Columns::of(batch)?;
         for row in 0..batch.num_rows() {
-            if columns.kind.value(row) == REQUESTS {
-                cells.push(columns.cell(row, &mut names));
-            } else {
-                errors.push(columns.error(row, &mut names));
+            match columns.kind.value(row) {
+                REQUESTS => cells.push(columns.cell(row, &mut names)),
+                ERROR => errors.push(columns.error(row, &mut names)),
+                CALL => calls.push(columns.call(row, &mut names)),
+                other => return Err(ArrowError::SchemaError(format!("there are no rows of the kind {other}"))),
             }
         }
     }
-    Ok((cells, errors))
+    Ok((cells, errors, calls))
 }
 
 struct Columns<'b> {
@@ -112,6 +170,7 @@ struct Columns<'b> {
     message: &'b StringArray,
     count: &'b UInt64Array,
     trace: &'b StringArray,
+    span_kind: &'b StringArray,
 }
 
 impl<'b> Columns<'b> {
@@ -147,6 +206,7 @@ impl<'b> Columns<'b> {
             message: text("message")?,
             count: number("count")?,
             trace: text("trace_id")?,
+            span_kind: text("span_kind")?,
         })
     }
 
@@ -177,6 +237,18 @@ impl<'b> Columns<'b> {
             message: names.get(self.message.value(row)),
             count: self.count.value(row),
             trace: optional(self.trace, row),
+        }
+    }
+
+    fn call(&self, row: usize, names: &mut Names) -> CallCount {
+        CallCount {
+            at: UnixNanos::new(self.time.value(row)),
+            cohort: self.role(row),
+            instance: names.get(self.instance.value(row)),
+            kind: names.get(self.span_kind.value(row)),
+            name: names.get(self.operation.value(row)),
+            count: self.count.value(row),
+            errors: self.errors.value(row),
         }
     }
 

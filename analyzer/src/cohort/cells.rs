@@ -8,7 +8,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
 use super::gather::GatherError;
-use crate::judge::{Cell, ErrorCount, Names, Role};
+use crate::judge::{CallCount, Cell, ErrorCount, Names, Role};
 
 /// A request is a span of these kinds; a service that has none of them is judged by its internal spans.
 const REQUEST_KINDS: &str = "('SERVER', 'CONSUMER')";
@@ -41,6 +41,15 @@ pub(super) fn errors_sql(chosen: &str, range: &str) -> String {
     )
 }
 
+/// What was called while requests were served. Functions within the service are counted together: their names are its own business.
+pub(super) fn calls_sql(chosen: &str, range: &str) -> String {
+    format!(
+        "SELECT time, span_kind, CASE WHEN span_kind = 'INTERNAL' THEN '' ELSE operation END AS name, service_instance_id,
+         CAST(sum(requests) AS BIGINT) AS count, CAST(sum(errors) AS BIGINT) AS errors FROM red
+         WHERE {chosen} AND {range} AND span_kind IN ('CLIENT', 'PRODUCER', 'INTERNAL') GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+    )
+}
+
 type CellKey = (UnixNanos, Role, Arc<str>, Arc<str>);
 type ErrorKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
 
@@ -49,6 +58,7 @@ type ErrorKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
 pub(super) struct CellRows {
     cells: BTreeMap<CellKey, Cell>,
     errors: BTreeMap<ErrorKey, ErrorCount>,
+    calls: Vec<CallCount>,
     names: Names,
 }
 
@@ -136,9 +146,29 @@ impl CellRows {
         Ok(())
     }
 
-    /// All cells and errors, sorted by time.
-    pub(super) fn finish(self) -> (Vec<Cell>, Vec<ErrorCount>) {
-        (self.cells.into_values().collect(), self.errors.into_values().collect())
+    pub(super) fn add_calls(&mut self, role: Role, batches: &[RecordBatch]) -> Result<(), GatherError> {
+        for batch in batches {
+            let columns = Columns { table: "red", batch };
+            let (times, kinds, called) = (columns.times("time")?, columns.texts("span_kind")?, columns.texts("name")?);
+            let (instances, counts, errors) = (columns.texts("service_instance_id")?, columns.longs("count")?, columns.longs("errors")?);
+            for (row, at) in times.iter().copied().enumerate() {
+                self.calls.push(CallCount {
+                    at,
+                    cohort: role,
+                    instance: self.names.get(text(&instances, row)),
+                    kind: self.names.get(text(&kinds, row)),
+                    name: self.names.get(text(&called, row)),
+                    count: unsigned(&counts, row),
+                    errors: unsigned(&errors, row),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// All cells, errors and calls, sorted by time, calls within their cohort.
+    pub(super) fn finish(self) -> (Vec<Cell>, Vec<ErrorCount>, Vec<CallCount>) {
+        (self.cells.into_values().collect(), self.errors.into_values().collect(), self.calls)
     }
 
     fn cell(&mut self, at: UnixNanos, cohort: Role, operation: &str, instance: &str) -> &mut Cell {

@@ -68,9 +68,11 @@ pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<E
         if source_of(selector) == Source::Rollups {
             let sql = cells::errors_sql(&chosen.rollups, &range);
             rows.add_errors(role, &engine.sql(&sql).await?.batches)?;
+            let sql = cells::calls_sql(&chosen.rollups, &range);
+            rows.add_calls(role, &engine.sql(&sql).await?.batches)?;
         }
     }
-    let (cells, errors) = rows.finish();
+    let (cells, errors, calls) = rows.finish();
     Ok(Evidence {
         seed: question.seed,
         pairing: Pairing::Concurrent,
@@ -79,6 +81,7 @@ pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<E
         until: question.until,
         cells,
         errors,
+        calls,
         calibration: None,
     })
 }

@@ -8,6 +8,20 @@ use crate::stats::likelihood::PairCounts;
 use super::evidence::Pairing;
 use super::table::{Part, Row, Table};
 
+/// Where and when requests were served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spot {
+    pub(super) window: i64,
+    pub(super) side: Part,
+    pub(super) instance: u32,
+}
+
+impl Spot {
+    pub(super) fn of(row: &Row<'_>) -> Self {
+        Self { window: row.window, side: row.side, instance: row.instance }
+    }
+}
+
 /// What one row adds to a comparison.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RowCounts {
@@ -73,31 +87,31 @@ impl StratumBuilder {
         Self { stratum, joiner: Joiner::default(), pairing: table.pairing, places }
     }
 
-    pub(super) fn add(&mut self, table: &Table<'_>, row: &Row<'_>, counts: RowCounts) {
+    pub(super) fn add(&mut self, table: &Table<'_>, spot: Spot, counts: RowCounts) {
         if counts.requests <= 0.0 {
             return;
         }
         let stratum = &mut self.stratum;
-        let (total, windows) = match row.side {
+        let (total, windows) = match spot.side {
             Part::Canary => (&mut stratum.canary, &mut stratum.canary_windows),
             Part::Baseline | Part::Aside => (&mut stratum.known, &mut stratum.baseline_windows),
         };
         total.expected += counts.requests;
         total.events += counts.events;
-        put(windows, row.window, counts);
-        if row.side != Part::Canary {
-            let half = usize::from(table.halves[row.instance as usize] & 1);
-            put(&mut stratum.half_windows[half], row.window, counts);
+        put(windows, spot.window, counts);
+        if spot.side != Part::Canary {
+            let half = usize::from(table.halves[spot.instance as usize] & 1);
+            put(&mut stratum.half_windows[half], spot.window, counts);
         }
-        let place = &mut self.places[3 * row.instance as usize + row.side as usize];
+        let place = &mut self.places[3 * spot.instance as usize + spot.side as usize];
         if *place == usize::MAX {
             *place = stratum.instances.len();
-            stratum.instances.push(InstanceCounts { instance: row.instance, part: row.side, requests: 0.0, events: 0.0 });
+            stratum.instances.push(InstanceCounts { instance: spot.instance, part: spot.side, requests: 0.0, events: 0.0 });
         }
         stratum.instances[*place].requests += counts.requests;
         stratum.instances[*place].events += counts.events;
-        if row.side != Part::Aside {
-            self.joiner.add(row.window, row.side, counts, self.pairing);
+        if spot.side != Part::Aside {
+            self.joiner.add(spot.window, spot.side, counts, self.pairing);
         }
     }
 

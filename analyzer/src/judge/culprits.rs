@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::policy::Policy;
 use crate::stats::attribution::e_bh;
 use crate::stats::effect::rate_ratio;
-use crate::stats::eprocess::{Noise, Side, ln_evidence};
+use crate::stats::eprocess::{Noise, Side as Alternative, ln_evidence};
 use crate::stats::likelihood::{PairCounts, RatioLikelihood};
 
 use super::durations;
-use super::judgement::{Comparison, Culprit, CulpritKind};
+use super::judgement::{Comparison, Culprit, CulpritKind, Side};
 use super::latency::{OperationDurations, QuantileAnswer, Threshold, quantiles_of, shift_interval};
+use super::log_errors::{self, LogErrors};
 use super::new_errors::DistinctError;
 use super::rates::{RateAnswer, StratumAnswer};
 use super::table::{Part, Row, Table};
@@ -93,6 +94,31 @@ pub(super) fn of_latency(table: &Table<'_>, policy: &Policy, quantile: &Quantile
     culprits
 }
 
+/// The errors that are logged more often.
+pub(super) fn of_log_errors(policy: &Policy, known: &LogErrors<'_>, distinct: &[DistinctError<'_>]) -> Vec<Culprit> {
+    let suspects = suspects(&known.answer, policy.alpha()).into_iter();
+    let named = suspects.filter_map(|(stratum, share)| {
+        let error = known.errors[stratum.operation]?;
+        let traces = distinct.iter().find(|one| one.fingerprint() == &error.fingerprint).map(|one| one.traces().to_vec());
+        let (pair, named) = (&stratum.compared, log_errors::named(error));
+        let ratio = rate_ratio(&RatioLikelihood::new([pair], 0.0), stratum.noise.rollback);
+        let side = |events, requests| Side { value: None, events, requests };
+        let sides = (&side(pair.baseline_events, pair.baseline_requests), &side(pair.canary_events, pair.canary_requests));
+        Some(Culprit {
+            kind: CulpritKind::Error,
+            name: error.fingerprint.clone(),
+            comparison: known.comparison.name.clone(),
+            ln_e: stratum.ln_e,
+            excess: stratum.excess(),
+            share,
+            traces: traces.unwrap_or_default(),
+            reason: wording::log_errors(sides, ratio.as_ref(), Some(&named)),
+            error: Some(named),
+        })
+    });
+    named.collect()
+}
+
 /// Operations to name, with their part of all excess events, the strongest first.
 fn suspects(answer: &RateAnswer, alpha: f64) -> Vec<(&StratumAnswer, f64)> {
     let strata: Vec<&StratumAnswer> = answer.strata.iter().filter(|stratum| stratum.compared.canary_requests > 0.0).collect();
@@ -140,7 +166,7 @@ fn instance(table: &Table<'_>, policy: &Policy, comparison: &Comparison, (count,
     let pair = PairCounts { canary_requests: arm.0, canary_events: arm.1, baseline_requests: all - arm.0, baseline_events: events - arm.1 };
     let phi = comparison.noise.map_or(1.0, |noise| noise.phi);
     // Against the canary's other instances, each of which might have been the worst.
-    let ln_e = ln_evidence(&RatioLikelihood::new([&pair], 2.0_f64.ln()), Noise { phi, tau: 0.2 }, Side::Above);
+    let ln_e = ln_evidence(&RatioLikelihood::new([&pair], 2.0_f64.ln()), Noise { phi, tau: 0.2 }, Alternative::Above);
     if ln_e < (arms.len() as f64 / policy.alpha()).ln() {
         return None;
     }

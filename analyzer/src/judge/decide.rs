@@ -44,7 +44,7 @@ pub(super) fn decide(
             (undecided(policy, &comparisons, doubts, elapsed), Vec::new())
         }
     };
-    Judgement { decision, ln_risk, ln_promotion, comparisons, culprits, baseline, canary }
+    Judgement { decision, ln_risk, ln_promotion, comparisons, culprits, changes: Vec::new(), baseline, canary }
 }
 
 fn worst(comparisons: &[Comparison]) -> Option<usize> {

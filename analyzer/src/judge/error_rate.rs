@@ -2,7 +2,7 @@
 
 use crate::policy::{CheckKind, Margin, Policy};
 
-use super::counts::{Counts, RowCounts, Stratum, StratumBuilder};
+use super::counts::{Counts, RowCounts, Spot, Stratum, StratumBuilder};
 use super::judgement::{Affected, Comparison, Effect, EffectMeasure, Finding, Side};
 use super::lone::lone_and_brief;
 use super::rates::{RateAnswer, RateQuestion, compare};
@@ -23,7 +23,7 @@ pub(super) fn compare_errors(table: &Table<'_>, policy: &Policy) -> (Comparison,
     let mut answer = compare(table, &counts, &question);
     // Before it decides anything.
     let suspicious = answer.ln_e >= -0.5 * policy.alpha().ln();
-    if suspicious && let Some(instance) = lone_and_brief(table, &counts) {
+    if suspicious && let Some(instance) = lone_and_brief(table, &counts, |stratum, instance| rows_of(table, stratum, instance)) {
         let others = count(table, Some(instance));
         answer.ln_e = answer.ln_e.min(compare(table, &others, &self::question(&others, policy)).ln_e);
     }
@@ -36,7 +36,7 @@ fn count(table: &Table<'_>, without: Option<u32>) -> Counts {
     let of_operation = |operation: usize| {
         let mut stratum = StratumBuilder::new(table, operation);
         for row in table.rows[operation].iter().filter(|row| row.side != Part::Canary || Some(row.instance) != without) {
-            stratum.add(table, row, RowCounts { requests: row.requests, events: row.errors, promote_events: row.errors });
+            stratum.add(table, Spot::of(row), RowCounts { requests: row.requests, events: row.errors, promote_events: row.errors });
         }
         stratum.finish()
     };
@@ -51,6 +51,12 @@ fn question(counts: &Counts, policy: &Policy) -> RateQuestion {
         promote_absolute: Some(policy.error_promote.absolute).filter(|margin| *margin > 0.0),
         sigma_prior: SIGMA_PRIOR,
     }
+}
+
+/// Windows, requests and errors of an instance of the canary in one operation.
+fn rows_of(table: &Table<'_>, stratum: &Stratum, instance: u32) -> Vec<(i64, f64, f64)> {
+    let rows = table.rows[stratum.operation].iter();
+    rows.filter(|row| row.side == Part::Canary && row.instance == instance).map(|row| (row.window, row.requests, row.errors)).collect()
 }
 
 /// The canary's instances whose errors are beyond the margin.

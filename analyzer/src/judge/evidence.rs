@@ -26,6 +26,8 @@ pub struct Evidence {
     pub cells: Vec<Cell>,
     /// Counts of distinct errors.
     pub errors: Vec<ErrorCount>,
+    /// Counts of what was called while requests were served.
+    pub calls: Vec<CallCount>,
     /// What replays of the service's past say of the judge, if there were any.
     pub calibration: Option<Calibration>,
 }
@@ -117,4 +119,23 @@ pub struct ErrorCount {
     pub count: u64,
     /// One trace in which it happened.
     pub trace: Option<Arc<str>>,
+}
+
+/// What one instance called in one window: spans other than those of requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallCount {
+    /// Start of the window.
+    pub at: UnixNanos,
+    /// Whose calls these are.
+    pub cohort: Role,
+    /// The instance that made them.
+    pub instance: Arc<str>,
+    /// Their span kind: `CLIENT`, `PRODUCER` or `INTERNAL`.
+    pub kind: Arc<str>,
+    /// What was called, such as `GET api.stripe.com`; empty for internal spans, which are counted together.
+    pub name: Arc<str>,
+    /// How often.
+    pub count: u64,
+    /// How often it failed.
+    pub errors: u64,
 }

@@ -20,6 +20,8 @@ pub struct Judgement {
     pub comparisons: Vec<Comparison>,
     /// Where the harm is, the worst first.
     pub culprits: Vec<Culprit>,
+    /// What the canary does differently, the surest first.
+    pub changes: Vec<Change>,
     /// What was seen of the baseline, in the windows that count as its side.
     pub baseline: CohortTotals,
     /// What was seen of the canary.
@@ -331,6 +333,40 @@ pub enum CulpritKind {
     Instance,
     /// One distinct error.
     Error,
+}
+
+/// What the canary does differently: in itself no harm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// In what way.
+    pub kind: ChangeKind,
+    /// What is called; empty for internal spans.
+    pub name: Arc<str>,
+    /// Its span kind.
+    pub span_kind: Arc<str>,
+    /// The baseline's calls, or failed calls, for each request.
+    pub baseline: f64,
+    /// The canary's.
+    pub canary: f64,
+    /// `ln` of the evidence that they differ.
+    pub ln_e: f64,
+    /// One sentence with numbers.
+    pub reason: String,
+}
+
+/// In what way calls differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The baseline never makes it.
+    NewCall,
+    /// The canary never makes it.
+    MissingCall,
+    /// The canary makes it more often.
+    MoreCalls,
+    /// The canary makes it less often.
+    FewerCalls,
+    /// It fails more often in the canary.
+    FailingCalls,
 }
 
 /// A distinct error, for people.

@@ -16,7 +16,7 @@ use crate::stats::effect::equality;
 use crate::stats::eprocess::Noise;
 use crate::stats::likelihood::{PairCounts, RatioLikelihood};
 
-use super::counts::{Counts, RowCounts, Stratum, StratumBuilder};
+use super::counts::{Counts, RowCounts, Spot, Stratum, StratumBuilder};
 use super::durations::{Durations, above, common_scale, shift_of};
 use super::judgement::{Comparison, Effect, EffectMeasure, Finding, Side};
 use super::rates::{RateAnswer, RateQuestion, compare};
@@ -164,7 +164,7 @@ fn count(
                     (events, events)
                 }
             };
-            stratum.add(table, row, RowCounts { requests, events, promote_events });
+            stratum.add(table, Spot::of(row), RowCounts { requests, events, promote_events });
         }
     }
     (known, strata.into_iter().map(|stratum| stratum.map(|(_, stratum)| stratum.finish())).collect())

@@ -21,21 +21,23 @@ const MINUTE_FACTOR: f64 = 2.0;
 const MINUTE_EVENTS: f64 = 2.0;
 
 /// The canary's instance that has most of the excess, if it has been in trouble for a short time only.
-pub(super) fn lone_and_brief(table: &Table<'_>, counts: &Counts) -> Option<u32> {
+///
+/// `rows_of` gives windows, requests and events of an instance of the canary in a stratum.
+pub(super) fn lone_and_brief(table: &Table<'_>, counts: &Counts, rows_of: impl Fn(&Stratum, u32) -> Vec<(i64, f64, f64)>) -> Option<u32> {
     let known = counts.canary_instances();
     let instances: BTreeMap<u32, f64> = known.into_iter().map(|(instance, (events, expected))| (instance, events - expected)).collect();
     let total: f64 = instances.values().sum();
     let (worst, excess) = instances.iter().max_by(|a, b| a.1.total_cmp(b.1)).map(|(instance, excess)| (*instance, *excess))?;
     let alone = ALONE_FROM.max(2.0 / instances.len() as f64);
     let is_lone = instances.len() >= INSTANCES_MIN && total > 0.0 && excess > alone * total;
-    (is_lone && !has_lasted(table, counts, worst)).then_some(worst)
+    (is_lone && !has_lasted(table, counts, |stratum| rows_of(stratum, worst))).then_some(worst)
 }
 
-fn has_lasted(table: &Table<'_>, counts: &Counts, instance: u32) -> bool {
+fn has_lasted(table: &Table<'_>, counts: &Counts, rows_of: impl Fn(&Stratum) -> Vec<(i64, f64, f64)>) -> bool {
     let width = table.clock.windows(Duration::from_secs(60));
     let mut minutes: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
     for stratum in &counts.strata {
-        for (window, requests, events) in rows_of(table, stratum, instance) {
+        for (window, requests, events) in rows_of(stratum) {
             let minute = minutes.entry(window.div_euclid(width)).or_default();
             minute.0 += events;
             minute.1 += stratum.expected(Part::Baseline, requests);
@@ -43,9 +45,4 @@ fn has_lasted(table: &Table<'_>, counts: &Counts, instance: u32) -> bool {
     }
     let bad = minutes.values().filter(|(events, expected)| *events >= MINUTE_EVENTS && *events > MINUTE_FACTOR * expected);
     bad.count() >= MINUTES_LASTING
-}
-
-fn rows_of(table: &Table<'_>, stratum: &Stratum, instance: u32) -> impl Iterator<Item = (i64, f64, f64)> {
-    let rows = table.rows[stratum.operation].iter();
-    rows.filter(move |row| row.side == Part::Canary && row.instance == instance).map(|row| (row.window, row.requests, row.errors))
 }

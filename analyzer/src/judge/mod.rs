@@ -21,8 +21,12 @@ mod noise;
 mod rates;
 mod settle;
 
+mod tally;
+
+mod calls;
 mod error_rate;
 mod latency;
+mod log_errors;
 mod new_errors;
 mod throughput;
 
@@ -32,15 +36,16 @@ mod wording;
 
 pub use calibration::{Calibration, ComparisonCalibration};
 pub(crate) use evidence::Names;
-pub use evidence::{Cell, ErrorCount, Evidence, Pairing, Role};
+pub use evidence::{CallCount, Cell, ErrorCount, Evidence, Pairing, Role};
 pub use judgement::{
-    Affected, CohortTotals, Comparison, Culprit, CulpritKind, Decision, Detectable, Doubt, Effect, EffectMeasure, Finding, Judgement,
-    MeasuredNoise, NamedError, NoiseSource, NonEmpty, Proof, Regression, Side,
+    Affected, Change, ChangeKind, CohortTotals, Comparison, Culprit, CulpritKind, Decision, Detectable, Doubt, Effect, EffectMeasure,
+    Finding, Judgement, MeasuredNoise, NamedError, NoiseSource, NonEmpty, Proof, Regression, Side,
 };
 
 use crate::policy::{CheckKind, Policy};
 
 use table::Table;
+use tally::Exposure;
 
 /// Judges. Costs a few passes over the cells, about a microsecond a cell, most of it for reading histograms: an hour of 50 operations
 /// on 10 instances, 180,000 cells, takes 0.2 s.
@@ -50,6 +55,9 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
     let (new_errors, distinct) = new_errors::compare_new_errors(&table, policy, evidence);
     let errors = policy.check(CheckKind::ErrorRate).map(|_| error_rate::compare_errors(&table, policy));
     let latency = policy.check(CheckKind::Latency).map(|_| latency::compare_latency(&table, policy));
+    let exposure = Exposure::new(&table);
+    let log_errors = policy.check(CheckKind::LogErrors).map(|_| log_errors::compare_log_errors(&table, &exposure, policy, evidence));
+    let calls = policy.check(CheckKind::Calls).map(|_| calls::compare_calls(&table, &exposure, policy, evidence));
     let mut comparisons = Vec::new();
     for check in policy.checks() {
         match check.kind {
@@ -59,6 +67,8 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
             }
             CheckKind::Throughput => comparisons.push(throughput::compare_throughput(&table, policy)),
             CheckKind::NewErrors => comparisons.push(new_errors.clone()),
+            CheckKind::LogErrors => comparisons.extend(log_errors.iter().map(|known| known.comparison.clone())),
+            CheckKind::Calls => comparisons.extend(calls.iter().map(|(comparison, _)| comparison.clone())),
         }
     }
     if let Some(calibration) = &evidence.calibration {
@@ -73,9 +83,14 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
             culprits.extend(quantiles.iter().flat_map(|quantile| culprits::of_latency(&table, policy, quantile, durations)));
         }
         culprits.extend(new_errors::culprits(&distinct, policy.alpha(), &new_errors));
+        if let Some(known) = &log_errors {
+            culprits.extend(culprits::of_log_errors(policy, known, &distinct));
+        }
         culprits
     };
-    decide::decide(policy, evidence, &table, comparisons, culprits)
+    let judgement = decide::decide(policy, evidence, &table, comparisons, culprits);
+    let changes = calls.as_ref().map(|(_, changes)| changes.clone()).unwrap_or_default();
+    Judgement { changes, ..judgement }
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub(super) struct Row<'a> {
 }
 
 /// The part a row plays in a comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Part {
     /// The canary.
     Canary,
@@ -131,6 +131,11 @@ impl<'a> Table<'a> {
     /// Whether the row's instance began less than this long before it.
     pub(super) fn is_young(&self, row: &Row<'_>, age: Duration) -> bool {
         self.born[row.instance as usize].is_some_and(|born| row.window - born < self.clock.windows(age))
+    }
+
+    /// The number of an instance that serves requests.
+    pub(super) fn instance(&self, name: &str) -> Option<u32> {
+        self.instances.binary_search_by(|known| (**known).cmp(name)).ok().and_then(|number| u32::try_from(number).ok())
     }
 
     /// All rows.

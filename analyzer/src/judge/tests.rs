@@ -4,3 +4,4 @@ mod alarms;
 mod broken;
 mod instances;
 mod scenarios;
+mod telemetry;

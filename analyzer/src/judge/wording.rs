@@ -7,7 +7,7 @@ use crate::stats::likelihood::PairCounts;
 
 use super::calibration::ComparisonCalibration;
 use super::evidence::Pairing;
-use super::judgement::{Affected, Detectable, Effect, NamedError};
+use super::judgement::{Affected, Change, ChangeKind, Detectable, Effect, NamedError, Side};
 use super::new_errors::DistinctError;
 
 /// "errors on POST /pay 3.1 × baseline (99 % interval 2.0 to 4.9): 412 of 13,300 against 131 of 13,100".
@@ -67,6 +67,44 @@ pub(super) fn new_errors(worst: Option<&DistinctError<'_>>, canary_requests: f64
         count(error.baseline_count as f64),
         count(baseline_requests)
     )
+}
+
+/// "logged errors 3.1 × baseline (99 % interval 2.0 to 4.9): 412 in 13,300 requests against 131 in 13,100, most of them TimeoutError".
+pub(super) fn log_errors((baseline, canary): (&Side, &Side), ratio: Option<&RatioInterval>, error: Option<&NamedError>) -> String {
+    let counts = format!(
+        "{} in {} requests against {} in {}",
+        count(canary.events),
+        count(canary.requests),
+        count(baseline.events),
+        count(baseline.requests)
+    );
+    match ratio {
+        _ if canary.requests <= 0.0 || baseline.requests <= 0.0 => "logged errors: no windows yet in which both cohorts served".into(),
+        None => format!("no logged errors in either cohort: {counts}"),
+        Some(ratio) => format!("logged errors {}: {counts}{}", times(ratio.estimate, ratio.low, ratio.high), by(error)),
+    }
+}
+
+/// "GET api.stripe.com is never called by the baseline, 0.98 times a request by the canary".
+pub(super) fn change(kind: ChangeKind, (span_kind, name): (&str, &str), (baseline, canary): (f64, f64)) -> String {
+    let name = if name.is_empty() { format!("{} spans", span_kind.to_lowercase()) } else { shortened(name) };
+    let (was, is) = (number(baseline), number(canary));
+    match kind {
+        ChangeKind::NewCall => format!("{name}: {is} times a request, and never by the baseline"),
+        ChangeKind::MissingCall => format!("{name}: never, and {was} times a request by the baseline"),
+        ChangeKind::MoreCalls | ChangeKind::FewerCalls => format!("{name}: {is} times a request, {was} times by the baseline"),
+        ChangeKind::FailingCalls => format!("{name}: fails {is} times a request, {was} times in the baseline"),
+    }
+}
+
+/// "2 calls changed: …".
+pub(super) fn calls(changes: &[Change], has_data: bool) -> String {
+    match changes {
+        _ if !has_data => "no calls to compare".into(),
+        [] => "calls the same, as often".into(),
+        [only] => format!("calls changed: {}", only.reason),
+        [first, rest @ ..] => format!("calls changed: {}; and {} more", first.reason, rest.len()),
+    }
 }
 
 /// "instance pod-3 12 × the canary's other instances (…): 40 of 900 against 3 of 2,700".

@@ -25,6 +25,8 @@ pub struct PolicyDocument {
     pub latency_relative: f64,
     /// A promotion shows that latency grew by less than this share.
     pub promote_latency_relative: f64,
+    /// Errors logged for as many requests may grow by this share before a rollback.
+    pub log_error_relative: f64,
     /// The quantiles of latency that are compared.
     pub latency_quantiles: Vec<f64>,
     /// The canary's traffic may change by this share before it blocks a promotion.
@@ -43,7 +45,7 @@ pub struct PolicyDocument {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CheckDocument {
-    /// `error_rate`, `latency`, `throughput` or `new_errors`.
+    /// `error_rate`, `latency`, `throughput`, `new_errors`, `log_errors` or `calls`.
     pub name: String,
     /// Whether a promotion needs its proof.
     pub required: bool,
@@ -62,6 +64,7 @@ impl From<&Policy> for PolicyDocument {
             promote_error_absolute: policy.error_promote.absolute,
             latency_relative: policy.latency_rollback,
             promote_latency_relative: policy.latency_promote,
+            log_error_relative: policy.log_error_rollback,
             latency_quantiles: policy.quantiles.clone(),
             throughput_tolerance: policy.throughput_tolerance,
             min_duration_seconds: policy.min_duration.as_secs(),

@@ -19,6 +19,7 @@ pub struct Policy {
     pub(crate) error_promote: Margin,
     pub(crate) latency_rollback: f64,
     pub(crate) latency_promote: f64,
+    pub(crate) log_error_rollback: f64,
     pub(crate) quantiles: Vec<f64>,
     pub(crate) throughput_tolerance: f64,
     pub(crate) min_duration: Duration,
@@ -47,6 +48,10 @@ pub enum CheckKind {
     Throughput,
     /// Are there errors that the baseline does not have?
     NewErrors,
+    /// Are more errors logged for as many requests?
+    LogErrors,
+    /// Does it call other things, or as often?
+    Calls,
 }
 
 /// One check of a policy.
@@ -62,7 +67,7 @@ pub struct CheckPolicy {
 
 impl CheckKind {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [Self; 4] = [Self::ErrorRate, Self::Latency, Self::Throughput, Self::NewErrors];
+    pub const ALL: [Self; 6] = [Self::ErrorRate, Self::Latency, Self::Throughput, Self::NewErrors, Self::LogErrors, Self::Calls];
 
     /// The name in policies and verdicts.
     pub const fn name(self) -> &'static str {
@@ -71,6 +76,8 @@ impl CheckKind {
             Self::Latency => "latency",
             Self::Throughput => "throughput",
             Self::NewErrors => "new_errors",
+            Self::LogErrors => "log_errors",
+            Self::Calls => "calls",
         }
     }
 
@@ -79,13 +86,15 @@ impl CheckKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// How the default policy asks it. Throughput can block a promotion but says nothing about harm, so it has no part of the budget.
+    /// How the default policy asks it. Throughput can block a promotion but says nothing about harm, and a version may
+    /// well call other things than the one before: these have no part of the budget.
     pub const fn default_policy(self) -> CheckPolicy {
         match self {
             Self::ErrorRate => CheckPolicy { kind: self, required: true, weight: 0.4 },
             Self::Latency => CheckPolicy { kind: self, required: true, weight: 0.4 },
             Self::Throughput => CheckPolicy { kind: self, required: false, weight: 0.0 },
-            Self::NewErrors => CheckPolicy { kind: self, required: false, weight: 0.2 },
+            Self::NewErrors | Self::LogErrors => CheckPolicy { kind: self, required: false, weight: 0.1 },
+            Self::Calls => CheckPolicy { kind: self, required: false, weight: 0.0 },
         }
     }
 }
@@ -99,6 +108,7 @@ impl Default for Policy {
             error_promote: Margin { relative: 0.5, absolute: 0.005 },
             latency_rollback: 0.10,
             latency_promote: 0.25,
+            log_error_rollback: 1.0,
             quantiles: vec![0.5, 0.95, 0.99],
             throughput_tolerance: 0.5,
             min_duration: Duration::from_secs(120),

@@ -27,6 +27,9 @@ pub struct PolicyOverrides {
     /// Latency may grow by this share before a rollback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_relative: Option<f64>,
+    /// Errors logged for as many requests may grow by this share before a rollback; 1 is twice as many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_error_relative: Option<f64>,
     /// A promotion shows that errors grew by less than this share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub promote_error_relative: Option<f64>,
@@ -54,7 +57,7 @@ pub struct PolicyOverrides {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckOverride {
-    /// `error_rate`, `latency`, `throughput` or `new_errors`.
+    /// `error_rate`, `latency`, `throughput`, `new_errors`, `log_errors` or `calls`.
     pub name: String,
     /// Whether a promotion needs its proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +111,7 @@ pub enum PolicyMistake {
         max: u64,
     },
     /// There is no such check.
-    #[error("there is no check {name:?}: take error_rate, latency, throughput or new_errors")]
+    #[error("there is no check {name:?}: take error_rate, latency, throughput, new_errors, log_errors or calls")]
     UnknownCheck {
         /// What was given.
         name: String,
@@ -159,6 +162,7 @@ impl Policy {
         set(&mut self.beta, "beta", overrides.beta, 1e-9, 0.5);
         set(&mut self.error_rollback.relative, "error_relative", overrides.error_relative, 0.0, 100.0);
         set(&mut self.error_rollback.absolute, "error_absolute", overrides.error_absolute, 0.0, 1.0);
+        set(&mut self.log_error_rollback, "log_error_relative", overrides.log_error_relative, 0.0, 100.0);
         set(&mut self.latency_rollback, "latency_relative", overrides.latency_relative, 0.0, 100.0);
         set(&mut self.error_promote.relative, "promote_error_relative", overrides.promote_error_relative, 0.01, 100.0);
         set(&mut self.error_promote.absolute, "promote_error_absolute", overrides.promote_error_absolute, 0.0, 1.0);

@@ -65,6 +65,7 @@ fn nothing_yet(rollout: &Rollout) -> Verdict {
         risk: Risk { e_value: 1.0, anytime_p: 1.0, alpha: policy.alpha() },
         promotion: Promotion { e_value: 1.0, beta: policy.beta() },
         checks: Vec::new(),
+        changes: Vec::new(),
         calibration: None,
         culprits: Vec::new(),
         started_at: rollout.started_at.to_rfc3339(),

@@ -51,6 +51,7 @@ fn evidence(canary_errors: u64) -> Evidence {
         until: START.plus(Duration::from_secs(300)),
         cells: cells.collect(),
         errors: Vec::new(),
+        calls: Vec::new(),
         calibration: None,
     }
 }
@@ -109,6 +110,7 @@ fn the_fields_are_those_that_were_promised() {
         "baseline_source",
         "calibration",
         "canary",
+        "changes",
         "checks",
         "culprits",
         "data_until",
@@ -135,7 +137,7 @@ fn the_fields_are_those_that_were_promised() {
     ];
     assert_eq!(document.as_object().unwrap().keys().collect::<Vec<_>>(), promised);
     let names: Vec<&str> = document["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["error_rate", "latency_p50", "latency_p95", "latency_p99", "throughput", "new_errors"]);
+    assert_eq!(names, ["error_rate", "latency_p50", "latency_p95", "latency_p99", "throughput", "new_errors", "log_errors", "calls"]);
     assert_eq!(document["checks"][0]["outcome"], json!("regressed"));
     assert_eq!(document["checks"][0]["effect"]["measure"], json!("rate_ratio"));
     assert_eq!(document["checks"][0]["noise"]["tau_source"], json!("prior"));

@@ -6,15 +6,15 @@ use std::time::Duration;
 use haldane_store::UnixNanos;
 
 use crate::judge::{
-    Calibration, CohortTotals, Comparison, Culprit, Decision, Doubt, Effect, EffectMeasure, Evidence, Finding, Judgement, MeasuredNoise,
-    NoiseSource, Pairing, Side,
+    Calibration, Change, CohortTotals, Comparison, Culprit, Decision, Doubt, Effect, EffectMeasure, Evidence, Finding, Judgement,
+    MeasuredNoise, NoiseSource, Pairing, Side,
 };
 use crate::policy::{Policy, PolicyDocument};
 
 use super::{
-    BaselineSource, CalibrationVerdict, CheckCalibrationVerdict, CheckVerdict, CohortVerdict, CulpritKind, CulpritVerdict,
-    DetectableVerdict, EffectVerdict, Measure, NoiseVerdict, Outcome, Promotion, Risk, SideVerdict, TauSource, ToleranceVerdict, Verdict,
-    VerdictDecision, VerdictStatus,
+    BaselineSource, CalibrationVerdict, ChangeKind, ChangeVerdict, CheckCalibrationVerdict, CheckVerdict, CohortVerdict, CulpritKind,
+    CulpritVerdict, DetectableVerdict, EffectVerdict, Measure, NoiseVerdict, Outcome, Promotion, Risk, SideVerdict, TauSource,
+    ToleranceVerdict, Verdict, VerdictDecision, VerdictStatus,
 };
 
 /// What a verdict is about, beyond its evidence.
@@ -80,6 +80,7 @@ pub fn write(subject: &VerdictSubject, policy: &Policy, evidence: &Evidence, jud
         promotion: Promotion { e_value: e_value(judgement.ln_promotion), beta: policy.beta() },
         checks: judgement.comparisons.iter().map(check).collect(),
         culprits: judgement.culprits.iter().map(culprit).collect(),
+        changes: judgement.changes.iter().map(change).collect(),
         calibration: evidence.calibration.as_ref().map(calibration),
         started_at: evidence.started_at.to_rfc3339(),
         data_until: evidence.until.to_rfc3339(),
@@ -241,6 +242,24 @@ fn noise(noise: MeasuredNoise) -> NoiseVerdict {
         NoiseSource::History => TauSource::History,
     };
     NoiseVerdict { phi: rounded(noise.phi), tau: rounded(noise.tau), tau_source }
+}
+
+fn change(change: &Change) -> ChangeVerdict {
+    ChangeVerdict {
+        kind: match change.kind {
+            crate::judge::ChangeKind::NewCall => ChangeKind::NewCall,
+            crate::judge::ChangeKind::MissingCall => ChangeKind::MissingCall,
+            crate::judge::ChangeKind::MoreCalls => ChangeKind::MoreCalls,
+            crate::judge::ChangeKind::FewerCalls => ChangeKind::FewerCalls,
+            crate::judge::ChangeKind::FailingCalls => ChangeKind::FailingCalls,
+        },
+        name: change.name.to_string(),
+        span_kind: change.span_kind.to_string(),
+        baseline: rounded(change.baseline),
+        canary: rounded(change.canary),
+        e_value: e_value(change.ln_e),
+        reason: change.reason.clone(),
+    }
 }
 
 fn calibration(known: &Calibration) -> CalibrationVerdict {

@@ -41,6 +41,11 @@ const HTTP_SERVER_ERROR: i64 = 500;
 const STATUS_ERROR: i32 = 2;
 /// `SPAN_KIND_SERVER`.
 const KIND_SERVER: i32 = 2;
+/// `SPAN_KIND_CLIENT`.
+const KIND_CLIENT: i32 = 3;
+/// What HTTP clients name their spans by, with `HTTP` before it or alone.
+const HTTP_METHODS: [&[u8]; 11] =
+    [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE", b"QUERY", b"HTTP"];
 
 /// The row that a record has just been given: its columns by attribute.
 type Row<'r> = (&'r PromotedColumns, usize);
@@ -134,12 +139,16 @@ impl Rollup {
         self.batch.cohort(&further)
     }
 
-    /// `METHOD route` where there is a route, else the span's name.
+    /// `METHOD route` where there is a route, else the span's name. An HTTP client knows no route and names its span by the method alone: then whom it
+    /// asks is added, unless that is an address, of which there are too many.
     #[inline]
     fn name_operation(&mut self, span: &Span<'_>, (columns, row): Row<'_>) {
         self.scratch.clear();
         let Some(route) = columns.text_at(RECORD_COLUMNS.http_route, row) else {
             self.scratch.extend_from_slice(span.name);
+            if span.kind == KIND_CLIENT && HTTP_METHODS.contains(&span.name.strip_prefix(b"HTTP ").unwrap_or(span.name)) {
+                self.name_peer((columns, row));
+            }
             return;
         };
         if let Some(method) = columns.text_at(RECORD_COLUMNS.http_request_method, row) {
@@ -148,6 +157,20 @@ impl Rollup {
         }
         self.scratch.extend_from_slice(route);
     }
+
+    fn name_peer(&mut self, (columns, row): Row<'_>) {
+        let named = columns.text_at(RECORD_COLUMNS.peer_service, row).filter(|name| !name.is_empty());
+        let host = || columns.text_at(RECORD_COLUMNS.server_address, row).filter(|host| !host.is_empty() && !is_address(host));
+        if let Some(peer) = named.or_else(host) {
+            self.scratch.push(b' ');
+            self.scratch.extend_from_slice(peer);
+        }
+    }
+}
+
+/// An IP address names no service, and there may be as many as there are instances.
+fn is_address(host: &[u8]) -> bool {
+    std::str::from_utf8(host).is_ok_and(|host| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok())
 }
 
 /// Its status is ERROR, or it is a server span with an HTTP status of 500 or above.

@@ -170,6 +170,7 @@ impl World {
             until,
             cells,
             errors,
+            calls: Vec::new(),
             calibration: None,
         }
     }

@@ -61,6 +61,23 @@ fn a_server_span_with_status_500_failed_and_a_client_s_did_not() {
 }
 
 #[test]
+fn an_http_client_s_operation_says_whom_it_asks() {
+    let operation = |kind: i32, name: &str, peer: &[(&str, &str)]| {
+        let attributes = peer.iter().map(|(key, value)| attribute(key, text(value))).collect();
+        let one = Span { kind, name: name.into(), attributes, events: Vec::new(), ..span() };
+        json_rows(&rows_of(&[Records::Traces(traces_of(vec![one]))]), TableName::Red)[0]["operation"].as_str().unwrap().to_owned()
+    };
+    let (host, service) = (("server.address", "api.stripe.com"), ("peer.service", "stripe"));
+    assert_eq!(operation(3, "GET", &[host]), "GET api.stripe.com");
+    assert_eq!(operation(3, "HTTP POST", &[host, service]), "HTTP POST stripe");
+    assert_eq!(operation(3, "GET", &[("net.peer.name", "stock")]), "GET stock");
+    assert_eq!(operation(3, "GET", &[("server.address", "10.0.0.7")]), "GET", "there may be thousands of addresses");
+    assert_eq!(operation(3, "SELECT shop.orders", &[host]), "SELECT shop.orders");
+    assert_eq!(operation(2, "GET", &[host]), "GET", "that is the service's own address");
+    assert_eq!(operation(3, "GET", &[]), "GET");
+}
+
+#[test]
 fn an_exception_event_is_an_error_and_its_span_s_status_is_not_one_more() {
     let errors = errors_of(&[Records::Traces(traces_of(vec![span(), numbered_span(5)]))]);
     assert_eq!(errors.len(), 1);

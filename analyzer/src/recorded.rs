@@ -5,14 +5,13 @@
 //! unlikely by that measure, large enough to matter, and not due to one sample alone. Who looks again and again while a canary grows sees its first few
 //! samples by themselves: these have to be the more unusual.
 
-mod minutes;
+use std::time::Duration;
 
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use crate::compare::{percentile, sorted};
+use crate::judge::{self, Evidence};
 use crate::kayenta::{self, Direction, Label, MetricConfig};
-
-pub use minutes::minutes;
 
 /// The chance of a rollback without a fault that one look at a case is meant to have, over all its metrics.
 const LEVEL: f64 = 0.03;
@@ -101,6 +100,18 @@ pub struct Finding {
     /// The metric that speaks loudest, and how unlikely its change is by chance, times the number of metrics; none when none could be compared, and no
     /// number where Kayenta judges.
     pub loudest: Option<(String, Option<f64>)>,
+}
+
+/// Windowed counts as metrics, a sample for each whole minute in which a cohort served.
+pub fn minutes(evidence: &Evidence) -> Vec<Metric> {
+    let metrics = judge::minutes(evidence, Duration::MAX).into_iter().map(|samples| Metric {
+        name: samples.name.to_owned(),
+        kind: if samples.name == "error_rate" { Kind::ErrorRate } else { Kind::Latency },
+        direction: Direction::Increase,
+        baseline: samples.baseline,
+        canary: samples.canary,
+    });
+    metrics.collect()
 }
 
 /// Judges a case by all its metrics.

@@ -37,7 +37,7 @@ pub struct Verdict {
     /// How far the judge is, in one line for people.
     #[serde(default)]
     pub progress: String,
-    /// 0 (roll back) to 100 (promote), for tools that want a number.
+    /// 0 (roll back) to 100 (promote), for tools that want a number; Kayenta's own score where it judges.
     #[serde(default)]
     pub score: u8,
     /// The main reason, in one sentence with numbers.
@@ -177,7 +177,8 @@ pub struct Promotion {
 /// One comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CheckVerdict {
-    /// `error_rate`, `latency_p50`, `latency_p95`, `latency_p99`, `throughput`, `new_errors`, `log_errors` or `calls`.
+    /// `error_rate`, `latency_p50`, `latency_p95`, `latency_p99`, `throughput`, `new_errors`, `log_errors`, `calls` or
+    /// `sample_ratio`.
     pub name: String,
     /// What came of it.
     pub outcome: Outcome,

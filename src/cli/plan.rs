@@ -6,7 +6,7 @@ use clap::Args;
 use haldane_analyzer::policy::PolicyOverrides;
 use haldane_api::http::{PlanRequestBody, parse_span, show_span};
 
-use super::target::{PolicyArgs, ServerArgs};
+use super::target::{PolicyArgs, ServerArgs, share};
 use super::{CliError, Exit, out, pretty};
 
 #[derive(Debug, Args)]
@@ -50,24 +50,4 @@ pub(crate) async fn run(args: PlanArgs) -> Result<Exit, CliError> {
         }
     }
     Ok(Exit::Done)
-}
-
-/// `10%` or `0.1`.
-fn share(text: &str) -> Result<f64, String> {
-    let wrong = || format!("{text:?} is no share of the traffic: write it as 10% or 0.1");
-    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
-    number.trim().parse::<f64>().ok().map(|number| number / unit).filter(|share| *share > 0.0 && *share < 1.0).ok_or_else(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_is_a_percentage_or_a_fraction() {
-        assert_eq!((share("10%"), share("0.25"), share("50 %")), (Ok(0.1), Ok(0.25), Ok(0.5)));
-        for text in ["10", "0", "100%", "x", "", "NaN"] {
-            assert!(share(text).is_err(), "{text}");
-        }
-    }
 }

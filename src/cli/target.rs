@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use haldane_analyzer::cohort::Selector;
-use haldane_analyzer::policy::{CheckOverride, PolicyOverrides};
+use haldane_analyzer::policy::{CheckOverride, JudgeName, KayentaOverrides, PolicyOverrides};
 use haldane_api::http::{StartRolloutBody, StrategyWord, parse_span};
 
 use super::client::{Client, ClientError, DEFAULT_URL};
@@ -97,7 +97,22 @@ pub(crate) struct PolicyArgs {
     /// No promotion with fewer requests in either cohort.
     #[arg(long, help_heading = POLICY, value_name = "COUNT")]
     policy_min_requests: Option<u64>,
-    /// Make only this check: error_rate, latency, throughput, new_errors, log_errors or calls; may be given several times.
+    /// The canary's share of the traffic that the router is configured for, such as 10%; where the canary surely gets another one, nothing is decided.
+    #[arg(long, help_heading = POLICY, value_name = "SHARE", value_parser = share)]
+    policy_canary_share: Option<f64>,
+    /// Who judges.
+    #[arg(long, help_heading = POLICY, value_name = "NAME", value_parser = judge)]
+    policy_judge: Option<JudgeName>,
+    /// How often Kayenta's judge looks.
+    #[arg(long, help_heading = POLICY, value_name = "TIME", value_parser = parse_span)]
+    policy_kayenta_interval: Option<Duration>,
+    /// A score of this or more at the end promotes, where Kayenta judges.
+    #[arg(long, help_heading = POLICY, value_name = "SCORE")]
+    policy_kayenta_pass: Option<f64>,
+    /// One of this or less at any look rolls back, where Kayenta judges.
+    #[arg(long, help_heading = POLICY, value_name = "SCORE")]
+    policy_kayenta_marginal: Option<f64>,
+    /// Make only this check: error_rate, latency, throughput, new_errors, log_errors, calls or sample_ratio; may be given several times.
     #[arg(long = "policy-check", help_heading = POLICY, value_name = "NAME")]
     policy_checks: Vec<String>,
 }
@@ -136,6 +151,11 @@ impl ChangeArgs {
 impl PolicyArgs {
     /// What they change.
     pub(crate) fn overrides(&self) -> PolicyOverrides {
+        let kayenta = KayentaOverrides {
+            interval_seconds: self.policy_kayenta_interval.map(|span| span.as_secs()),
+            pass: self.policy_kayenta_pass,
+            marginal: self.policy_kayenta_marginal,
+        };
         let check = |name: &String| CheckOverride { name: name.clone(), ..CheckOverride::default() };
         PolicyOverrides {
             alpha: self.policy_alpha,
@@ -150,6 +170,9 @@ impl PolicyArgs {
             min_duration_seconds: self.policy_min_duration.map(|span| span.as_secs()),
             max_duration_seconds: self.policy_max_duration.map(|span| span.as_secs()),
             min_requests: self.policy_min_requests,
+            canary_share: self.policy_canary_share,
+            judge: self.policy_judge,
+            kayenta: Some(kayenta).filter(|given| *given != KayentaOverrides::default()),
             checks: Some(self.policy_checks.iter().map(check).collect()).filter(|checks: &Vec<_>| !checks.is_empty()),
         }
     }
@@ -163,5 +186,33 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as key=value".to_owned()),
+    }
+}
+
+/// `10%` or `0.1`.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    let wrong = || format!("{text:?} is no share of the traffic: write it as 10% or 0.1");
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    number.trim().parse::<f64>().ok().map(|number| number / unit).filter(|share| *share > 0.0 && *share < 1.0).ok_or_else(wrong)
+}
+
+fn judge(text: &str) -> Result<JudgeName, String> {
+    match text {
+        "default" => Ok(JudgeName::Default),
+        "kayenta" => Ok(JudgeName::Kayenta),
+        _ => Err("take default or kayenta".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_percentage_or_a_fraction() {
+        assert_eq!((share("10%"), share("0.25"), share("50 %")), (Ok(0.1), Ok(0.25), Ok(0.5)));
+        for text in ["10", "0", "100%", "x", "", "NaN"] {
+            assert!(share(text).is_err(), "{text}");
+        }
     }
 }

@@ -29,11 +29,17 @@ pub(super) fn decide(
     let required = || comparisons.iter().filter(|one| one.required);
     let ln_promotion = required().map(|one| one.ln_promote).fold(f64::INFINITY, f64::min);
     let ln_promotion = if ln_promotion.is_finite() { ln_promotion } else { 0.0 };
-    let (baseline, canary) = (totals(table, Part::Baseline), totals(table, Part::Canary));
+    let (baseline, canary) = cohorts(table);
     let elapsed = evidence.until.since(evidence.started_at);
     let bar = -policy.alpha().ln();
     let worst = worst(&comparisons).filter(|_| ln_risk >= bar && baseline.requests > 0 && canary.requests > 0);
     let (decision, culprits) = match worst {
+        // Neither harm nor its absence can be shown by a comparison that is not one.
+        Some(index) if misrouted(&comparisons).is_some() => {
+            let doubts = misrouted(&comparisons).into_iter().chain([suspicious(&comparisons[index])]);
+            let because = NonEmpty::try_new(doubts.collect()).expect("there are two");
+            (Decision::Inconclusive { because }, Vec::new())
+        }
         Some(index) => {
             comparisons[index].finding = Finding::Regressed;
             let culprits = guilty(culprits(), &comparisons, index);
@@ -44,7 +50,7 @@ pub(super) fn decide(
             (undecided(policy, &comparisons, doubts, elapsed), Vec::new())
         }
     };
-    Judgement { decision, ln_risk, ln_promotion, comparisons, culprits, changes: Vec::new(), baseline, canary }
+    Judgement { decision, ln_risk, ln_promotion, score: None, comparisons, culprits, changes: Vec::new(), baseline, canary }
 }
 
 fn worst(comparisons: &[Comparison]) -> Option<usize> {
@@ -137,6 +143,7 @@ fn doubts(
     if !doubts.is_empty() {
         return doubts;
     }
+    doubts.extend(misrouted(comparisons));
     doubts.extend(silence(table, elapsed));
     doubts.extend(uncovered(comparisons, canary));
     // Halfway to a rollback, taken together or in one comparison alone, is no time to promote.
@@ -144,7 +151,7 @@ fn doubts(
     if let Some(suspect) = worst(comparisons).map(|index| &comparisons[index])
         && ln_risk.max(suspect.ln_e) >= halfway
     {
-        doubts.push(Doubt::Suspicious { comparison: suspect.name.clone(), reason: suspect.reason.clone() });
+        doubts.push(suspicious(suspect));
     }
     for one in comparisons {
         let bar = -policy.beta().ln();
@@ -159,6 +166,16 @@ fn doubts(
         doubts.push(Doubt::TooEarly { left: policy.min_duration().saturating_sub(elapsed) });
     }
     doubts
+}
+
+fn suspicious(comparison: &Comparison) -> Doubt {
+    Doubt::Suspicious { comparison: comparison.name.clone(), reason: comparison.reason.clone() }
+}
+
+/// The canary's share of the traffic is surely not the configured one.
+fn misrouted(comparisons: &[Comparison]) -> Option<Doubt> {
+    let wrong = comparisons.iter().find(|one| one.kind == CheckKind::SampleRatio && one.finding == Finding::Undecided);
+    wrong.map(|one| Doubt::Misrouted { reason: one.reason.clone() })
 }
 
 /// A cohort whose requests stopped is not promoted on what it did before.
@@ -179,6 +196,17 @@ fn uncovered(comparisons: &[Comparison], canary: CohortTotals) -> Option<Doubt> 
     let least = compared.map(|one| one.canary.requests).fold(f64::INFINITY, f64::min);
     let covered = least / canary.requests.max(1) as f64;
     (covered < 0.5).then_some(Doubt::Uncovered { covered })
+}
+
+/// What was seen of baseline and canary.
+pub(super) fn cohorts(table: &Table<'_>) -> (CohortTotals, CohortTotals) {
+    (totals(table, Part::Baseline), totals(table, Part::Canary))
+}
+
+/// The cohort that served nothing.
+pub(super) fn missing((baseline, canary): &(CohortTotals, CohortTotals)) -> Option<Doubt> {
+    let none = [("baseline", baseline), ("canary", canary)].into_iter().find(|(_, totals)| totals.requests == 0);
+    none.map(|(cohort, _)| Doubt::NoData { cohort })
 }
 
 fn totals(table: &Table<'_>, part: Part) -> CohortTotals {

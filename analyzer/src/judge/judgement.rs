@@ -16,6 +16,8 @@ pub struct Judgement {
     pub ln_risk: f64,
     /// `ln` of the evidence for a promotion: that of the least sure required check.
     pub ln_promotion: f64,
+    /// Of 100, where Kayenta judges.
+    pub score: Option<f64>,
     /// One for each thing that was compared, in the order of the policy.
     pub comparisons: Vec<Comparison>,
     /// Where the harm is, the worst first.
@@ -122,6 +124,18 @@ pub enum Doubt {
         requests: u64,
         /// What it needs.
         needed: u64,
+    },
+    /// Who gets which request is not what was configured.
+    Misrouted {
+        /// What was seen.
+        reason: String,
+    },
+    /// The judge decides at the end only.
+    Scheduled {
+        /// What it says so far.
+        seen: Option<String>,
+        /// How much longer.
+        left: Duration,
     },
     /// Too early for a promotion.
     TooEarly {

@@ -11,6 +11,7 @@
 mod calibration;
 mod evidence;
 mod judgement;
+mod minutes;
 
 mod counts;
 mod durations;
@@ -25,9 +26,11 @@ mod tally;
 
 mod calls;
 mod error_rate;
+mod kayenta;
 mod latency;
 mod log_errors;
 mod new_errors;
+mod sample_ratio;
 mod throughput;
 
 mod culprits;
@@ -41,8 +44,9 @@ pub use judgement::{
     Affected, Change, ChangeKind, CohortTotals, Comparison, Culprit, CulpritKind, Decision, Detectable, Doubt, Effect, EffectMeasure,
     Finding, Judgement, MeasuredNoise, NamedError, NoiseSource, NonEmpty, Proof, Regression, Side,
 };
+pub use minutes::{MinuteSamples, minutes};
 
-use crate::policy::{CheckKind, Policy};
+use crate::policy::{CheckKind, JudgeRule, Policy};
 
 use table::Table;
 use tally::Exposure;
@@ -51,13 +55,20 @@ use tally::Exposure;
 /// on 10 instances, 180,000 cells, takes 0.2 s.
 pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
     let table = Table::new(evidence);
+    match policy.judge {
+        JudgeRule::Default => by_evidence(policy, evidence, &table),
+        JudgeRule::Kayenta(rule) => kayenta::judge(policy, rule, evidence, &table),
+    }
+}
+
+fn by_evidence(policy: &Policy, evidence: &Evidence, table: &Table<'_>) -> Judgement {
     // The distinct errors are read in any case: they explain a rate of errors too.
-    let (new_errors, distinct) = new_errors::compare_new_errors(&table, policy, evidence);
-    let errors = policy.check(CheckKind::ErrorRate).map(|_| error_rate::compare_errors(&table, policy));
-    let latency = policy.check(CheckKind::Latency).map(|_| latency::compare_latency(&table, policy));
-    let exposure = Exposure::new(&table);
-    let log_errors = policy.check(CheckKind::LogErrors).map(|_| log_errors::compare_log_errors(&table, &exposure, policy, evidence));
-    let calls = policy.check(CheckKind::Calls).map(|_| calls::compare_calls(&table, &exposure, policy, evidence));
+    let (new_errors, distinct) = new_errors::compare_new_errors(table, policy, evidence);
+    let errors = policy.check(CheckKind::ErrorRate).map(|_| error_rate::compare_errors(table, policy));
+    let latency = policy.check(CheckKind::Latency).map(|_| latency::compare_latency(table, policy));
+    let exposure = Exposure::new(table);
+    let log_errors = policy.check(CheckKind::LogErrors).map(|_| log_errors::compare_log_errors(table, &exposure, policy, evidence));
+    let calls = policy.check(CheckKind::Calls).map(|_| calls::compare_calls(table, &exposure, policy, evidence));
     let mut comparisons = Vec::new();
     for check in policy.checks() {
         match check.kind {
@@ -65,9 +76,10 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
             CheckKind::Latency => {
                 comparisons.extend(latency.iter().flat_map(|(_, quantiles)| quantiles).map(|quantile| quantile.comparison.clone()));
             }
-            CheckKind::Throughput => comparisons.push(throughput::compare_throughput(&table, policy)),
+            CheckKind::Throughput => comparisons.push(throughput::compare_throughput(table, policy)),
             CheckKind::NewErrors => comparisons.push(new_errors.clone()),
             CheckKind::LogErrors => comparisons.extend(log_errors.iter().map(|known| known.comparison.clone())),
+            CheckKind::SampleRatio => comparisons.extend(sample_ratio::compare_share(table, policy)),
             CheckKind::Calls => comparisons.extend(calls.iter().map(|(comparison, _)| comparison.clone())),
         }
     }
@@ -77,10 +89,10 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
     let culprits = || {
         let mut culprits = Vec::new();
         if let Some((comparison, answer)) = &errors {
-            culprits.extend(culprits::of_errors(&table, policy, answer, &distinct, comparison));
+            culprits.extend(culprits::of_errors(table, policy, answer, &distinct, comparison));
         }
         if let Some((durations, quantiles)) = &latency {
-            culprits.extend(quantiles.iter().flat_map(|quantile| culprits::of_latency(&table, policy, quantile, durations)));
+            culprits.extend(quantiles.iter().flat_map(|quantile| culprits::of_latency(table, policy, quantile, durations)));
         }
         culprits.extend(new_errors::culprits(&distinct, policy.alpha(), &new_errors));
         if let Some(known) = &log_errors {
@@ -88,7 +100,7 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
         }
         culprits
     };
-    let judgement = decide::decide(policy, evidence, &table, comparisons, culprits);
+    let judgement = decide::decide(policy, evidence, table, comparisons, culprits);
     let changes = calls.as_ref().map(|(_, changes)| changes.clone()).unwrap_or_default();
     Judgement { changes, ..judgement }
 }

@@ -3,5 +3,6 @@ pub(crate) mod world;
 mod alarms;
 mod broken;
 mod instances;
+mod rules;
 mod scenarios;
 mod telemetry;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::kayenta::Label;
 use crate::stats::effect::RatioInterval;
 use crate::stats::likelihood::PairCounts;
 
@@ -95,6 +96,26 @@ pub(super) fn change(kind: ChangeKind, (span_kind, name): (&str, &str), (baselin
         ChangeKind::MoreCalls | ChangeKind::FewerCalls => format!("{name}: {is} times a request, {was} times by the baseline"),
         ChangeKind::FailingCalls => format!("{name}: fails {is} times a request, {was} times in the baseline"),
     }
+}
+
+/// "the canary gets 23.1 % of the requests, 10.0 % are configured".
+pub(super) fn sample_ratio(configured: f64, seen: Option<f64>) -> String {
+    match seen {
+        None => format!("no requests yet of which the canary could get its {}", percent(configured)),
+        Some(seen) => format!("the canary gets {} of the requests, {} are configured", percent(seen), percent(configured)),
+    }
+}
+
+/// "Kayenta's score is 50 of 100 after 10 min: latency_p95 High, latency_p99 High".
+pub(super) fn kayenta(score: f64, after: Duration, failed: &[(&str, Label)]) -> String {
+    let labels: Vec<String> = failed.iter().map(|(name, label)| format!("{name} {label:?}")).collect();
+    let because = if labels.is_empty() { String::new() } else { format!(": {}", labels.join(", ")) };
+    format!("Kayenta's score is {} of 100 after {}{because}", number(score), minutes(after))
+}
+
+/// "latency_p95 is High, by 10 samples of the baseline and 10 of the canary".
+pub(super) fn classified(name: &str, label: Label, (baseline, canary): (usize, usize)) -> String {
+    format!("{name} is {label:?}, by {baseline} samples of the baseline and {canary} of the canary")
 }
 
 /// "2 calls changed: …".

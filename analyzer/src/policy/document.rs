@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Policy;
+use super::{JudgeName, JudgeRule, Policy};
 
 /// The policy in force, written out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -37,15 +37,33 @@ pub struct PolicyDocument {
     pub max_duration_seconds: u64,
     /// No promotion with fewer requests in either cohort.
     pub min_requests: u64,
+    /// The canary's share of the traffic that is configured; absent where none is.
+    pub canary_share: Option<f64>,
+    /// Who judges: `default` or `kayenta`.
+    pub judge: JudgeName,
+    /// How Kayenta's judge is asked; absent where ours is.
+    pub kayenta: Option<KayentaDocument>,
     /// The checks that are made.
     pub checks: Vec<CheckDocument>,
+}
+
+/// How Kayenta's judge is asked.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct KayentaDocument {
+    /// How often, in seconds.
+    pub interval_seconds: u64,
+    /// A score of this or more at the end promotes.
+    pub pass: f64,
+    /// One of this or less at any look rolls back.
+    pub marginal: f64,
 }
 
 /// A check in a policy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CheckDocument {
-    /// `error_rate`, `latency`, `throughput`, `new_errors`, `log_errors` or `calls`.
+    /// `error_rate`, `latency`, `throughput`, `new_errors`, `log_errors`, `calls` or `sample_ratio`.
     pub name: String,
     /// Whether a promotion needs its proof.
     pub required: bool,
@@ -70,6 +88,18 @@ impl From<&Policy> for PolicyDocument {
             min_duration_seconds: policy.min_duration.as_secs(),
             max_duration_seconds: policy.max_duration.as_secs(),
             min_requests: policy.min_requests,
+            canary_share: policy.canary_share,
+            judge: match policy.judge {
+                JudgeRule::Default => JudgeName::Default,
+                JudgeRule::Kayenta(_) => JudgeName::Kayenta,
+            },
+            kayenta: match policy.judge {
+                JudgeRule::Default => None,
+                JudgeRule::Kayenta(rule) => {
+                    let interval_seconds = rule.interval.as_secs();
+                    Some(KayentaDocument { interval_seconds, pass: rule.pass, marginal: rule.marginal })
+                }
+            },
             checks: policy
                 .checks
                 .iter()

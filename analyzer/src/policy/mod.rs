@@ -8,7 +8,7 @@ mod overrides;
 use std::time::Duration;
 
 pub use document::{CheckDocument, PolicyDocument};
-pub use overrides::{CheckOverride, PolicyError, PolicyMistake, PolicyOverrides};
+pub use overrides::{CheckOverride, JudgeName, KayentaOverrides, PolicyError, PolicyMistake, PolicyOverrides};
 
 /// What the judge asks and how sure it has to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,8 @@ pub struct Policy {
     pub(crate) min_duration: Duration,
     pub(crate) max_duration: Duration,
     pub(crate) min_requests: u64,
+    pub(crate) canary_share: Option<f64>,
+    pub(crate) judge: JudgeRule,
     pub(crate) checks: Vec<CheckPolicy>,
 }
 
@@ -35,6 +37,32 @@ pub struct Margin {
     pub relative: f64,
     /// As a difference of the two rates; 0.0005 is 0.05 percentage points.
     pub absolute: f64,
+}
+
+/// Who judges.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum JudgeRule {
+    /// Ours.
+    Default,
+    /// Kayenta's.
+    Kayenta(KayentaRule),
+}
+
+/// How Kayenta's judge is asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KayentaRule {
+    /// How often.
+    pub interval: Duration,
+    /// A score of this or more at the end promotes.
+    pub pass: f64,
+    /// One of this or less at any look rolls back.
+    pub marginal: f64,
+}
+
+impl Default for KayentaRule {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(300), pass: 75.0, marginal: 50.0 }
+    }
 }
 
 /// A question that a policy asks of a rollout.
@@ -52,6 +80,8 @@ pub enum CheckKind {
     LogErrors,
     /// Does it call other things, or as often?
     Calls,
+    /// Does the canary get the share of the traffic that is configured?
+    SampleRatio,
 }
 
 /// One check of a policy.
@@ -67,7 +97,8 @@ pub struct CheckPolicy {
 
 impl CheckKind {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [Self; 6] = [Self::ErrorRate, Self::Latency, Self::Throughput, Self::NewErrors, Self::LogErrors, Self::Calls];
+    pub const ALL: [Self; 7] =
+        [Self::ErrorRate, Self::Latency, Self::Throughput, Self::NewErrors, Self::LogErrors, Self::Calls, Self::SampleRatio];
 
     /// The name in policies and verdicts.
     pub const fn name(self) -> &'static str {
@@ -78,6 +109,7 @@ impl CheckKind {
             Self::NewErrors => "new_errors",
             Self::LogErrors => "log_errors",
             Self::Calls => "calls",
+            Self::SampleRatio => "sample_ratio",
         }
     }
 
@@ -92,9 +124,8 @@ impl CheckKind {
         match self {
             Self::ErrorRate => CheckPolicy { kind: self, required: true, weight: 0.4 },
             Self::Latency => CheckPolicy { kind: self, required: true, weight: 0.4 },
-            Self::Throughput => CheckPolicy { kind: self, required: false, weight: 0.0 },
             Self::NewErrors | Self::LogErrors => CheckPolicy { kind: self, required: false, weight: 0.1 },
-            Self::Calls => CheckPolicy { kind: self, required: false, weight: 0.0 },
+            Self::Throughput | Self::Calls | Self::SampleRatio => CheckPolicy { kind: self, required: false, weight: 0.0 },
         }
     }
 }
@@ -114,6 +145,8 @@ impl Default for Policy {
             min_duration: Duration::from_secs(120),
             max_duration: Duration::from_secs(3600),
             min_requests: 50,
+            canary_share: None,
+            judge: JudgeRule::Default,
             checks: CheckKind::ALL.map(CheckKind::default_policy).to_vec(),
         }
     }

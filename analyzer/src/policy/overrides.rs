@@ -6,7 +6,7 @@ use haldane_store::{Classified, Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CheckKind, CheckPolicy, Policy};
+use super::{CheckKind, CheckPolicy, JudgeRule, KayentaRule, Policy};
 
 /// What a rollout asks to be different from the default policy. Whatever is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -48,16 +48,52 @@ pub struct PolicyOverrides {
     /// No promotion with fewer requests in either cohort.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_requests: Option<u64>,
+    /// The canary's share of the traffic that the router is configured for, more than 0 and less than 1: where the canary surely gets another one, nothing is
+    /// promoted or rolled back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary_share: Option<f64>,
+    /// Who judges; ours if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<JudgeName>,
+    /// How Kayenta's judge is asked; only with `judge: kayenta`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kayenta: Option<KayentaOverrides>,
     /// The checks to make, instead of all: no others are made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checks: Option<Vec<CheckOverride>>,
+}
+
+/// Who judges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JudgeName {
+    /// Ours: error rates are stated, and it may be asked at any time.
+    #[default]
+    Default,
+    /// Kayenta's, computed as Kayenta computes it.
+    Kayenta,
+}
+
+/// How Kayenta's judge is asked.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KayentaOverrides {
+    /// How often, in seconds: 60 or more, 300 if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<u64>,
+    /// A score of this or more at the end promotes; 75 if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass: Option<f64>,
+    /// One of this or less at any look rolls back; 50 if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub marginal: Option<f64>,
 }
 
 /// A check to make.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckOverride {
-    /// `error_rate`, `latency`, `throughput`, `new_errors`, `log_errors` or `calls`.
+    /// `error_rate`, `latency`, `throughput`, `new_errors`, `log_errors`, `calls` or `sample_ratio`.
     pub name: String,
     /// Whether a promotion needs its proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +138,9 @@ pub enum PolicyMistake {
         /// Its value.
         rollback_value: f64,
     },
+    /// Settings for a judge that was not asked for.
+    #[error("kayenta is given, but judge is not kayenta")]
+    OtherJudge,
     /// The end comes before the earliest promotion.
     #[error("max_duration_seconds is {max}, less than min_duration_seconds, {min}")]
     Durations {
@@ -111,7 +150,7 @@ pub enum PolicyMistake {
         max: u64,
     },
     /// There is no such check.
-    #[error("there is no check {name:?}: take error_rate, latency, throughput, new_errors, log_errors or calls")]
+    #[error("there is no check {name:?}: take error_rate, latency, throughput, new_errors, log_errors, calls or sample_ratio")]
     UnknownCheck {
         /// What was given.
         name: String,
@@ -167,6 +206,22 @@ impl Policy {
         set(&mut self.error_promote.relative, "promote_error_relative", overrides.promote_error_relative, 0.01, 100.0);
         set(&mut self.error_promote.absolute, "promote_error_absolute", overrides.promote_error_absolute, 0.0, 1.0);
         set(&mut self.latency_promote, "promote_latency_relative", overrides.promote_latency_relative, 0.01, 100.0);
+        if let Some(share) = overrides.canary_share {
+            let mut kept = 0.5;
+            set(&mut kept, "canary_share", Some(share), 0.001, 0.999);
+            self.canary_share = Some(kept);
+        }
+        if overrides.judge == Some(JudgeName::Kayenta) {
+            let (mut rule, given) = (KayentaRule::default(), overrides.kayenta.clone().unwrap_or_default());
+            let mut seconds = rule.interval.as_secs_f64();
+            set(&mut rule.pass, "kayenta.pass", given.pass, 0.0, 100.0);
+            set(&mut rule.marginal, "kayenta.marginal", given.marginal, 0.0, 100.0);
+            set(&mut seconds, "kayenta.interval_seconds", given.interval_seconds.map(|seconds| seconds as f64), 60.0, 86_400.0);
+            rule.interval = Duration::from_secs_f64(seconds);
+            self.judge = JudgeRule::Kayenta(rule);
+        } else if overrides.kayenta.is_some() {
+            mistakes.push(PolicyMistake::OtherJudge);
+        }
         if let Some(seconds) = overrides.min_duration_seconds {
             self.min_duration = Duration::from_secs(seconds);
         }
@@ -188,6 +243,12 @@ impl Policy {
             if promote_value < rollback_value {
                 mistakes.push(PolicyMistake::Crossed { promote, promote_value, rollback, rollback_value });
             }
+        }
+        if let JudgeRule::Kayenta(rule) = self.judge
+            && rule.pass < rule.marginal
+        {
+            let (promote, rollback) = ("kayenta.pass", "kayenta.marginal");
+            mistakes.push(PolicyMistake::Crossed { promote, promote_value: rule.pass, rollback, rollback_value: rule.marginal });
         }
         let (min, max) = (self.min_duration.as_secs(), self.max_duration.as_secs());
         if max < min || max == 0 {

@@ -112,6 +112,7 @@ fn status(decision: VerdictDecision) -> VerdictStatus {
 
 fn reasons(subject: &VerdictSubject, judgement: &Judgement) -> Vec<String> {
     match &judgement.decision {
+        Decision::Promote { proofs } if judgement.score.is_some() => proofs.iter().map(|proof| proof.reason.clone()).collect(),
         Decision::Promote { proofs } => {
             let mut reasons = vec![promoted(judgement)];
             reasons.extend(proofs.iter().map(|proof| proof.reason.clone()));
@@ -140,6 +141,9 @@ fn doubt(doubt: &Doubt) -> String {
         Doubt::NoData { cohort } => format!("no requests of the {cohort} yet"),
         Doubt::BrokenData { cells } => format!("{cells} counts contradict themselves and were left out"),
         Doubt::FewRequests { cohort, requests, needed } => format!("{requests} requests of the {cohort}, {needed} are needed"),
+        Doubt::Misrouted { reason } => format!("the comparison is not valid: {reason}"),
+        Doubt::Scheduled { seen: Some(seen), left } => format!("{seen}; decided at the end, in {} s", left.as_secs()),
+        Doubt::Scheduled { seen: None, left } => format!("Kayenta's judge has not looked yet; decided at the end, in {} s", left.as_secs()),
         Doubt::TooEarly { left } => format!("{} s of the minimum duration are left", left.as_secs()),
         Doubt::Silent { since } => format!("no requests for {} s", since.as_secs()),
         Doubt::Uncovered { covered } => {
@@ -152,6 +156,9 @@ fn doubt(doubt: &Doubt) -> String {
 }
 
 fn progress(policy: &Policy, evidence: &Evidence, judgement: &Judgement, decision: VerdictDecision) -> String {
+    if let Some(score) = judgement.score {
+        return format!("Kayenta's score is {score} of 100 after {} s", evidence.until.since(evidence.started_at).as_secs());
+    }
     let settled = judgement.comparisons.iter().filter(|one| matches!(one.finding, Finding::NotWorse | Finding::Regressed)).count();
     let eta = match &judgement.decision {
         Decision::Continue { eta: Some(eta), .. } if decision == VerdictDecision::Continue => {
@@ -171,6 +178,11 @@ fn progress(policy: &Policy, evidence: &Evidence, judgement: &Judgement, decisio
 }
 
 fn score(policy: &Policy, judgement: &Judgement, decision: VerdictDecision) -> u8 {
+    if let Some(score) = judgement.score {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "lies between 0 and 100")]
+        let score = score.round().clamp(0.0, 100.0) as u8;
+        return score;
+    }
     let towards = |ln_e: f64, bar: f64| (ln_e / -bar.ln()).clamp(0.0, 1.0);
     match decision {
         VerdictDecision::Promote => 100,

@@ -1,0 +1,58 @@
+//! Evidence as the samples of metrics, minute by minute: what a judge sees that knows nothing of requests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use haldane_store::ExponentialHistogram;
+
+use super::evidence::{Cell, Evidence, Role};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const QUANTILES: [(&str, f64); 3] = [("latency_p50", 0.5), ("latency_p95", 0.95), ("latency_p99", 0.99)];
+
+/// The samples of one metric, one for each whole minute of the rollout in which the cohort served.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MinuteSamples {
+    /// Its name: `error_rate`, `latency_p50`, …
+    pub name: &'static str,
+    /// Samples of the baseline: a share, or milliseconds.
+    pub baseline: Vec<f64>,
+    /// Samples of the canary.
+    pub canary: Vec<f64>,
+}
+
+/// What one cohort did in a minute.
+struct Minute {
+    requests: u64,
+    errors: u64,
+    durations: ExponentialHistogram,
+}
+
+/// The rate of errors and three quantiles of latency, up to `until` after the beginning of the rollout.
+pub fn minutes(evidence: &Evidence, until: Duration) -> Vec<MinuteSamples> {
+    let whole = evidence.until.since(evidence.started_at).min(until).as_secs() / MINUTE.as_secs();
+    let mut known: [BTreeMap<u64, Minute>; 2] = Default::default();
+    for cell in evidence.cells.iter().filter(|cell| cell.at >= evidence.started_at && cell.requests > 0) {
+        let minute = cell.at.since(evidence.started_at).as_secs() / MINUTE.as_secs();
+        if minute < whole {
+            add(&mut known[usize::from(cell.cohort == Role::Canary)], minute, cell);
+        }
+    }
+    let samples = |name, value: &dyn Fn(&Minute) -> f64| {
+        let [baseline, canary] = [0, 1].map(|cohort| known[cohort].values().map(value).collect());
+        MinuteSamples { name, baseline, canary }
+    };
+    let rate = samples("error_rate", &|minute| minute.errors as f64 / minute.requests as f64);
+    let latency = QUANTILES.map(|(name, q)| {
+        samples(name, &|minute| if minute.durations.count() == 0 { f64::NAN } else { minute.durations.quantile(q) / 1e6 })
+    });
+    std::iter::once(rate).chain(latency).collect()
+}
+
+fn add(minutes: &mut BTreeMap<u64, Minute>, at: u64, cell: &Cell) {
+    let new = || Minute { requests: 0, errors: 0, durations: ExponentialHistogram::new(cell.durations.scale()) };
+    let minute = minutes.entry(at).or_insert_with(new);
+    minute.requests = minute.requests.saturating_add(cell.requests);
+    minute.errors = minute.errors.saturating_add(cell.errors);
+    minute.durations.merge(&cell.durations);
+}

@@ -1,72 +1,148 @@
-//! The queries for evidence, and their rows as cells and error counts.
+//! Rows of the tables as cells, error counts and call counts, of which there is a limit.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::Int64Type;
+use haldane_store::schema::{BUCKET_SECONDS, OTHER_OPERATION};
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
+use super::columns::{Columns, optional, text, unsigned};
 use super::gather::GatherError;
 use crate::judge::{CallCount, Cell, ErrorCount, Names, Role};
 
-/// A request is a span of these kinds; a service that has none of them is judged by its internal spans.
-const REQUEST_KINDS: &str = "('SERVER', 'CONSUMER')";
-
-pub(super) fn red_sql(chosen: &str, range: &str) -> String {
-    format!(
-        "SELECT time, operation, service_instance_id, requests, errors, duration_scale, duration_zero_count, duration_offset,
-         duration_counts, error_trace_id, slow_trace_id FROM red
-         WHERE {chosen} AND {range} AND span_kind IN {REQUEST_KINDS}"
-    )
-}
-
-/// The same columns, one row a span, as the roll-up would have made them.
-pub(super) fn spans_sql(chosen: &str, range: &str) -> String {
-    format!(
-        "SELECT time, CASE WHEN http_route IS NULL THEN name WHEN http_request_method IS NULL THEN http_route
-           ELSE http_request_method || ' ' || http_route END AS operation,
-         coalesce(service_instance_id, k8s_pod_name, host_name) AS service_instance_id,
-         CAST(1 AS BIGINT) AS requests, CAST(status_code = 'ERROR' OR (kind = 'SERVER' AND coalesce(http_response_status_code, 0) >= 500)
-           AS BIGINT) AS errors,
-         duration_ns, trace_id FROM spans
-         WHERE {chosen} AND {range} AND kind IN {REQUEST_KINDS}"
-    )
-}
-
-pub(super) fn errors_sql(chosen: &str, range: &str) -> String {
-    format!(
-        "SELECT time, operation, service_instance_id, fingerprint, source, error_type, message, count, trace_id FROM errors
-         WHERE {chosen} AND {range}"
-    )
-}
-
-/// What was called while requests were served. Functions within the service are counted together: their names are its own business.
-pub(super) fn calls_sql(chosen: &str, range: &str) -> String {
-    format!(
-        "SELECT time, span_kind, CASE WHEN span_kind = 'INTERNAL' THEN '' ELSE operation END AS name, service_instance_id,
-         CAST(sum(requests) AS BIGINT) AS count, CAST(sum(errors) AS BIGINT) AS errors FROM red
-         WHERE {chosen} AND {range} AND span_kind IN ('CLIENT', 'PRODUCER', 'INTERNAL') GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
-    )
-}
-
 type CellKey = (UnixNanos, Role, Arc<str>, Arc<str>);
 type ErrorKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
+type CallKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
 
-/// Rows added up by key.
-#[derive(Debug, Default)]
+/// More keys of each kind than this are not held: a key takes some hundred bytes, and a judgement about a microsecond.
+const KEYS_MAX: usize = 300_000;
+/// How wide windows become, step by step, where there are more.
+const WIDTHS: [Duration; 4] =
+    [Duration::from_secs(BUCKET_SECONDS), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(1800)];
+/// Then so many operations are kept apart, those with most requests.
+const OPERATIONS_KEPT: [usize; 3] = [200, 20, 0];
+
+/// Rows added up by key, of which there is a limit.
+#[derive(Debug)]
 pub(super) struct CellRows {
     cells: BTreeMap<CellKey, Cell>,
     errors: BTreeMap<ErrorKey, ErrorCount>,
-    calls: Vec<CallCount>,
+    calls: BTreeMap<CallKey, CallCount>,
     names: Names,
+    keys_max: usize,
+    /// How often something was given up.
+    coarser: usize,
+    /// Operations that are kept apart, once not all are.
+    kept: Option<HashSet<Arc<str>>>,
+}
+
+impl Default for CellRows {
+    fn default() -> Self {
+        Self::new(KEYS_MAX)
+    }
 }
 
 impl CellRows {
-    pub(super) fn add_cells(&mut self, role: Role, batches: &[RecordBatch]) -> Result<(), GatherError> {
-        batches.iter().try_for_each(|batch| {
-            if batch.column_by_name("duration_counts").is_some() { self.add_rollups(role, batch) } else { self.add_spans(role, batch) }
-        })
+    fn new(keys_max: usize) -> Self {
+        let (cells, errors, calls) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { cells, errors, calls, names: Names::default(), keys_max, coarser: 0, kept: None }
+    }
+
+    pub(super) fn add_cells(&mut self, role: Role, batch: &RecordBatch) -> Result<(), GatherError> {
+        if batch.column_by_name("duration_counts").is_some() {
+            self.add_rollups(role, batch)?
+        } else {
+            self.add_spans(role, batch)?
+        }
+        self.limit();
+        Ok(())
+    }
+
+    /// How wide the windows are.
+    pub(super) fn window(&self) -> Duration {
+        WIDTHS[self.coarser.min(WIDTHS.len() - 1)]
+    }
+
+    /// Gives up what there is too much of: first the fineness of windows, then that of operations.
+    fn limit(&mut self) {
+        let most = |rows: &Self| rows.cells.len().max(rows.errors.len()).max(rows.calls.len());
+        while most(self) > self.keys_max && self.coarser < WIDTHS.len() - 1 + OPERATIONS_KEPT.len() {
+            self.coarser += 1;
+            if let Some(step) = self.coarser.checked_sub(WIDTHS.len()) {
+                self.kept = Some(self.most_frequent(OPERATIONS_KEPT[step]));
+            }
+            self.regroup();
+        }
+    }
+
+    fn most_frequent(&self, count: usize) -> HashSet<Arc<str>> {
+        let mut requests: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
+        for cell in self.cells.values() {
+            let known = requests.entry(&cell.operation).or_default();
+            *known = known.saturating_add(cell.requests);
+        }
+        let mut sorted: Vec<(&Arc<str>, u64)> = requests.into_iter().collect();
+        sorted.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+        sorted.into_iter().take(count).map(|(operation, _)| operation.clone()).collect()
+    }
+
+    /// Adds everything up anew under the keys that are left.
+    fn regroup(&mut self) {
+        let width = self.window();
+        let (cells, errors, calls) = (std::mem::take(&mut self.cells), std::mem::take(&mut self.errors), std::mem::take(&mut self.calls));
+        for old in cells.into_values() {
+            let cell = self.cell(old.at.bucket(width), old.cohort, &old.operation, &old.instance);
+            cell.requests = cell.requests.saturating_add(old.requests);
+            cell.errors = cell.errors.saturating_add(old.errors);
+            cell.durations.merge(&old.durations);
+            cell.error_trace = cell.error_trace.take().or(old.error_trace);
+            cell.slow_trace = old.slow_trace.or_else(|| cell.slow_trace.take());
+        }
+        for old in errors.into_values() {
+            self.put_error(ErrorCount { at: old.at.bucket(width), ..old });
+        }
+        for old in calls.into_values() {
+            self.put_call(CallCount { at: old.at.bucket(width), ..old });
+        }
+    }
+
+    /// The name that an operation is counted under.
+    fn operation(&mut self, operation: &str) -> Arc<str> {
+        let is_kept = self.kept.as_ref().is_none_or(|kept| kept.contains(operation));
+        self.names.get(if is_kept { operation } else { OTHER_OPERATION })
+    }
+
+    fn put_error(&mut self, error: ErrorCount) {
+        let operation = self.operation(&error.operation);
+        let key = (error.at, error.cohort, operation.clone(), error.instance.clone(), error.fingerprint.clone());
+        match self.errors.entry(key) {
+            Entry::Occupied(known) => {
+                let known = known.into_mut();
+                known.count = known.count.saturating_add(error.count);
+                known.trace = known.trace.take().or(error.trace);
+            }
+            Entry::Vacant(place) => {
+                place.insert(ErrorCount { operation, ..error });
+            }
+        }
+    }
+
+    fn put_call(&mut self, call: CallCount) {
+        let key = (call.at, call.cohort, call.instance.clone(), call.kind.clone(), call.name.clone());
+        match self.calls.entry(key) {
+            Entry::Occupied(known) => {
+                let known = known.into_mut();
+                known.count = known.count.saturating_add(call.count);
+                known.errors = known.errors.saturating_add(call.errors);
+            }
+            Entry::Vacant(place) => {
+                place.insert(call);
+            }
+        }
     }
 
     fn add_rollups(&mut self, role: Role, batch: &RecordBatch) -> Result<(), GatherError> {
@@ -78,6 +154,7 @@ impl CellRows {
         let counts = columns.column("duration_counts")?;
         let counts = counts.as_list_opt::<i32>().ok_or(columns.unexpected("duration_counts"))?;
         let (failed, slow) = (columns.texts("error_trace_id")?, columns.texts("slow_trace_id")?);
+        let width = self.window();
         for (row, at) in times.iter().copied().enumerate() {
             let buckets = counts.value(row);
             let buckets = buckets.as_primitive_opt::<Int64Type>().ok_or(columns.unexpected("duration_counts"))?;
@@ -87,9 +164,9 @@ impl CellRows {
                 offsets.value(row),
                 buckets.values().iter().map(|count| u64::try_from(*count).unwrap_or(0)).collect(),
             );
-            let cell = self.cell(at, role, text(&operations, row), text(&instances, row));
-            cell.requests += unsigned(&requests, row);
-            cell.errors += unsigned(&errors, row);
+            let cell = self.cell(at.bucket(width), role, text(&operations, row), text(&instances, row));
+            cell.requests = cell.requests.saturating_add(unsigned(&requests, row));
+            cell.errors = cell.errors.saturating_add(unsigned(&errors, row));
             cell.durations.merge(&durations);
             cell.error_trace = cell.error_trace.take().or_else(|| optional(&failed, row));
             cell.slow_trace = optional(&slow, row).or_else(|| cell.slow_trace.take());
@@ -101,7 +178,7 @@ impl CellRows {
         let columns = Columns { table: "spans", batch };
         let (times, operations, instances) = (columns.times("time")?, columns.texts("operation")?, columns.texts("service_instance_id")?);
         let (errors, durations, traces) = (columns.longs("errors")?, columns.longs("duration_ns")?, columns.texts("trace_id")?);
-        let window = std::time::Duration::from_secs(haldane_store::schema::BUCKET_SECONDS);
+        let window = self.window();
         for (row, at) in times.iter().enumerate() {
             let cell = self.cell(at.bucket(window), role, text(&operations, row), text(&instances, row));
             cell.requests += 1;
@@ -115,128 +192,104 @@ impl CellRows {
         Ok(())
     }
 
-    pub(super) fn add_errors(&mut self, role: Role, batches: &[RecordBatch]) -> Result<(), GatherError> {
-        for batch in batches {
-            let columns = Columns { table: "errors", batch };
-            let (times, operations, instances) =
-                (columns.times("time")?, columns.texts("operation")?, columns.texts("service_instance_id")?);
-            let (fingerprints, sources) = (columns.texts("fingerprint")?, columns.texts("source")?);
-            let (kinds, messages) = (columns.texts("error_type")?, columns.texts("message")?);
-            let (counts, traces) = (columns.longs("count")?, columns.texts("trace_id")?);
-            for (row, at) in times.iter().copied().enumerate() {
-                let (operation, instance) = (self.names.get(text(&operations, row)), self.names.get(text(&instances, row)));
-                let fingerprint = self.names.get(text(&fingerprints, row));
-                let key = (at, role, operation.clone(), instance.clone(), fingerprint.clone());
-                let error = self.errors.entry(key).or_insert_with(|| ErrorCount {
-                    at,
-                    cohort: role,
-                    operation,
-                    instance,
-                    fingerprint,
-                    source: text(&sources, row).into(),
-                    error_type: text(&kinds, row).into(),
-                    message: text(&messages, row).into(),
-                    count: 0,
-                    trace: None,
-                });
-                error.count += unsigned(&counts, row);
-                error.trace = error.trace.take().or_else(|| optional(&traces, row));
-            }
+    pub(super) fn add_errors(&mut self, role: Role, batch: &RecordBatch) -> Result<(), GatherError> {
+        let columns = Columns { table: "errors", batch };
+        let (times, operations, instances) = (columns.times("time")?, columns.texts("operation")?, columns.texts("service_instance_id")?);
+        let (fingerprints, sources) = (columns.texts("fingerprint")?, columns.texts("source")?);
+        let (kinds, messages) = (columns.texts("error_type")?, columns.texts("message")?);
+        let (counts, traces) = (columns.longs("count")?, columns.texts("trace_id")?);
+        let width = self.window();
+        for (row, at) in times.iter().copied().enumerate() {
+            let error = ErrorCount {
+                at: at.bucket(width),
+                cohort: role,
+                operation: self.names.get(text(&operations, row)),
+                instance: self.names.get(text(&instances, row)),
+                fingerprint: self.names.get(text(&fingerprints, row)),
+                source: self.names.get(text(&sources, row)),
+                error_type: self.names.get(text(&kinds, row)),
+                message: self.names.get(text(&messages, row)),
+                count: unsigned(&counts, row),
+                trace: optional(&traces, row),
+            };
+            self.put_error(error);
         }
+        self.limit();
         Ok(())
     }
 
-    pub(super) fn add_calls(&mut self, role: Role, batches: &[RecordBatch]) -> Result<(), GatherError> {
-        for batch in batches {
-            let columns = Columns { table: "red", batch };
-            let (times, kinds, called) = (columns.times("time")?, columns.texts("span_kind")?, columns.texts("name")?);
-            let (instances, counts, errors) = (columns.texts("service_instance_id")?, columns.longs("count")?, columns.longs("errors")?);
-            for (row, at) in times.iter().copied().enumerate() {
-                self.calls.push(CallCount {
-                    at,
-                    cohort: role,
-                    instance: self.names.get(text(&instances, row)),
-                    kind: self.names.get(text(&kinds, row)),
-                    name: self.names.get(text(&called, row)),
-                    count: unsigned(&counts, row),
-                    errors: unsigned(&errors, row),
-                });
-            }
+    pub(super) fn add_calls(&mut self, role: Role, batch: &RecordBatch) -> Result<(), GatherError> {
+        let columns = Columns { table: "red", batch };
+        let (times, kinds, called) = (columns.times("time")?, columns.texts("span_kind")?, columns.texts("name")?);
+        let (instances, counts, errors) = (columns.texts("service_instance_id")?, columns.longs("count")?, columns.longs("errors")?);
+        let width = self.window();
+        for (row, at) in times.iter().copied().enumerate() {
+            let call = CallCount {
+                at: at.bucket(width),
+                cohort: role,
+                instance: self.names.get(text(&instances, row)),
+                kind: self.names.get(text(&kinds, row)),
+                name: self.names.get(text(&called, row)),
+                count: unsigned(&counts, row),
+                errors: unsigned(&errors, row),
+            };
+            self.put_call(call);
         }
+        self.limit();
         Ok(())
     }
 
-    /// All cells, errors and calls, sorted by time, calls within their cohort.
+    /// All cells, errors and calls, sorted by time.
     pub(super) fn finish(self) -> (Vec<Cell>, Vec<ErrorCount>, Vec<CallCount>) {
-        (self.cells.into_values().collect(), self.errors.into_values().collect(), self.calls)
+        (self.cells.into_values().collect(), self.errors.into_values().collect(), self.calls.into_values().collect())
     }
 
     fn cell(&mut self, at: UnixNanos, cohort: Role, operation: &str, instance: &str) -> &mut Cell {
-        let (operation, instance) = (self.names.get(operation), self.names.get(instance));
+        let (operation, instance) = (self.operation(operation), self.names.get(instance));
         let key = (at, cohort, operation.clone(), instance.clone());
         self.cells.entry(key).or_insert_with(|| Cell::new(at, cohort, operation, instance))
     }
 }
 
-/// The first value of a `time` column.
-pub(super) fn first_time(batches: &[RecordBatch]) -> Result<Option<UnixNanos>, GatherError> {
-    let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(None) };
-    let columns = Columns { table: "red", batch };
-    if columns.column("time")?.is_null(0) {
-        return Ok(None);
-    }
-    Ok(columns.times("time")?.first().copied())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The first value of a `rows` column.
-pub(super) fn first_count(batches: &[RecordBatch]) -> Result<u64, GatherError> {
-    let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(0) };
-    Ok(unsigned(&Columns { table: "red", batch }.longs("rows")?, 0))
-}
-
-/// The columns of one batch, by name and type.
-pub(crate) struct Columns<'a> {
-    pub(crate) table: &'static str,
-    pub(crate) batch: &'a RecordBatch,
-}
-
-impl Columns<'_> {
-    fn unexpected(&self, column: &'static str) -> GatherError {
-        GatherError::Column { table: self.table, column }
+    fn cell(rows: &mut CellRows, second: i64, operation: &str, instance: &str) {
+        let at = UnixNanos::from_seconds(second).bucket(rows.window());
+        let cell = rows.cell(at, Role::Canary, operation, instance);
+        cell.requests += 1;
+        cell.durations.record(1e6);
+        rows.limit();
     }
 
-    fn column(&self, column: &'static str) -> Result<&ArrayRef, GatherError> {
-        self.batch.column_by_name(column).ok_or(self.unexpected(column))
+    fn of(keys_max: usize, operations: usize, windows: i64) -> (Duration, Vec<Cell>) {
+        let mut rows = CellRows::new(keys_max);
+        for second in (0..10 * windows).step_by(10) {
+            for operation in 0..operations {
+                // The lower its number, the more often it is asked for.
+                for _ in 0..=(operations - operation) / 10 {
+                    cell(&mut rows, second, &format!("GET /{operation}"), "pod-1");
+                }
+            }
+        }
+        (rows.window(), rows.finish().0)
     }
 
-    pub(crate) fn texts(&self, column: &'static str) -> Result<StringArray, GatherError> {
-        self.column(column)?.as_string_opt::<i32>().cloned().ok_or(self.unexpected(column))
+    #[test]
+    fn too_many_windows_become_wider_and_too_many_operations_fewer_but_no_request_is_lost() {
+        let requests = |cells: &[Cell]| cells.iter().map(|cell| cell.requests).sum::<u64>();
+        let (window, whole) = of(1_000_000, 30, 60);
+        assert_eq!((window, whole.len()), (Duration::from_secs(10), 1_800));
+        let (window, wider) = of(400, 30, 60);
+        assert_eq!((window, wider.len(), requests(&wider)), (Duration::from_secs(60), 300, requests(&whole)));
+        let (window, fewer) = of(25, 30, 60);
+        assert_eq!((window, requests(&fewer)), (Duration::from_secs(1800), requests(&whole)));
+        let names: Vec<&str> = fewer.iter().map(|cell| &*cell.operation).collect();
+        assert!(
+            names.len() == 21 && names.contains(&"GET /0") && names.contains(&OTHER_OPERATION) && !names.contains(&"GET /29"),
+            "{names:?}"
+        );
+        assert!(fewer.iter().all(|cell| cell.durations.count() == cell.requests));
     }
-
-    pub(crate) fn longs(&self, column: &'static str) -> Result<Int64Array, GatherError> {
-        self.column(column)?.as_primitive_opt::<Int64Type>().cloned().ok_or(self.unexpected(column))
-    }
-
-    fn ints(&self, column: &'static str) -> Result<Int32Array, GatherError> {
-        self.column(column)?.as_primitive_opt::<Int32Type>().cloned().ok_or(self.unexpected(column))
-    }
-
-    pub(crate) fn times(&self, column: &'static str) -> Result<Vec<UnixNanos>, GatherError> {
-        let micros = self.column(column)?.as_primitive_opt::<TimestampMicrosecondType>().ok_or(self.unexpected(column))?;
-        Ok(micros.values().iter().map(|micros| UnixNanos::new(micros.saturating_mul(1_000))).collect())
-    }
-}
-
-/// A text, empty where there is none.
-pub(crate) fn text(column: &StringArray, row: usize) -> &str {
-    if column.is_null(row) { "" } else { column.value(row) }
-}
-
-fn optional(column: &StringArray, row: usize) -> Option<Arc<str>> {
-    (!column.is_null(row) && !column.value(row).is_empty()).then(|| column.value(row).into())
-}
-
-/// A count, zero where there is none or a negative one.
-pub(crate) fn unsigned(column: &Int64Array, row: usize) -> u64 {
-    if column.is_null(row) { 0 } else { u64::try_from(column.value(row)).unwrap_or(0) }
 }

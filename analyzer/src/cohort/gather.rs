@@ -7,9 +7,11 @@ use std::time::Duration;
 use haldane_store::schema::BUCKET_SECONDS;
 use haldane_store::{Classified, Environment, Fault, ServiceName, UnixNanos};
 
-use super::cells::{self, CellRows};
+use super::cells::CellRows;
+use super::columns;
 use super::predicate::{Source, source_of, where_clause};
 use super::selector::Selector;
+use super::sql;
 use crate::judge::{Evidence, Pairing, Role};
 use crate::query::{Engine, QueryError, instant};
 
@@ -53,7 +55,8 @@ impl Classified for GatherError {
     }
 }
 
-/// Reads all cells and errors of both cohorts. The pairing is concurrent; the caller may choose the other one.
+/// Reads all cells and errors of both cohorts. The pairing is concurrent; the caller may choose the other one. Of a service that is too large for windows
+/// of 10 s, windows of a minute or more are made, and its rarest operations are put together.
 pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<Evidence, GatherError> {
     let from = question.started_at.minus(question.history);
     let mut rows = CellRows::default();
@@ -61,22 +64,23 @@ pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<E
         let range = format!("time >= {} AND time < {}", instant(since), instant(question.until));
         let chosen = where_clause(question.service, question.environment, selector);
         let sql = match source_of(selector) {
-            Source::Rollups => cells::red_sql(&chosen.rollups, &range),
-            Source::Spans => cells::spans_sql(&chosen.spans, &range),
+            Source::Rollups => sql::red_sql(&chosen.rollups, &range),
+            Source::Spans => sql::spans_sql(&chosen.spans, &range),
         };
-        rows.add_cells(role, &engine.sql(&sql).await?.batches)?;
+        engine.each(&sql, |batch| rows.add_cells(role, batch)).await?;
         if source_of(selector) == Source::Rollups {
-            let sql = cells::errors_sql(&chosen.rollups, &range);
-            rows.add_errors(role, &engine.sql(&sql).await?.batches)?;
-            let sql = cells::calls_sql(&chosen.rollups, &range);
-            rows.add_calls(role, &engine.sql(&sql).await?.batches)?;
+            let sql = sql::errors_sql(&chosen.rollups, &range);
+            engine.each(&sql, |batch| rows.add_errors(role, batch)).await?;
+            let sql = sql::calls_sql(&chosen.rollups, &range);
+            engine.each(&sql, |batch| rows.add_calls(role, batch)).await?;
         }
     }
+    let window = rows.window();
     let (cells, errors, calls) = rows.finish();
     Ok(Evidence {
         seed: question.seed,
         pairing: Pairing::Concurrent,
-        window: Duration::from_secs(BUCKET_SECONDS),
+        window,
         started_at: question.started_at,
         until: question.until,
         cells,
@@ -96,7 +100,7 @@ pub(crate) async fn count_rows(engine: &Engine, question: &Question<'_>) -> Resu
         Source::Spans => ("spans", chosen.spans),
     };
     let sql = format!("SELECT count(*) AS rows FROM {table} WHERE {chosen} AND {range}");
-    cells::first_count(&engine.sql(&sql).await?.batches)
+    columns::first_count(&engine.sql(&sql).await?.batches)
 }
 
 /// When a cohort was first seen since an instant.
@@ -113,6 +117,6 @@ pub(crate) async fn first_seen(
         Source::Spans => ("spans", chosen.spans),
     };
     let sql = format!("SELECT min(time) AS time FROM {table} WHERE {chosen} AND time >= {}", instant(since));
-    let seen = cells::first_time(&engine.sql(&sql).await?.batches)?;
+    let seen = columns::first_time(&engine.sql(&sql).await?.batches)?;
     Ok(seen.map(|at| at.bucket(Duration::from_secs(BUCKET_SECONDS))))
 }

@@ -13,6 +13,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionConfig};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
 use haldane_store::{Classified, Fault, TableName, Tables};
@@ -139,12 +140,33 @@ impl Engine {
         tokio::time::timeout(limit, self.run(text)).await.unwrap_or(Err(QueryError::Timeout { limit }))
     }
 
-    async fn run(&self, text: &str) -> Result<QueryResult, QueryError> {
+    /// Runs one statement that reads and hands over its rows as they come, so that they need not be held together.
+    ///
+    /// # Errors
+    /// As [`Self::sql`], and what `take` returns.
+    pub(crate) async fn each<E: From<QueryError>>(&self, text: &str, take: impl FnMut(&RecordBatch) -> Result<(), E>) -> Result<(), E> {
+        let limit = self.limits.timeout;
+        tokio::time::timeout(limit, self.stream(text, take)).await.unwrap_or(Err(QueryError::Timeout { limit }.into()))
+    }
+
+    async fn stream<E: From<QueryError>>(&self, text: &str, mut take: impl FnMut(&RecordBatch) -> Result<(), E>) -> Result<(), E> {
+        let (_, mut stream) = self.open(text).await?;
+        while let Some(batch) = stream.next().await {
+            take(&batch.map_err(classify)?)?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, text: &str) -> Result<(SchemaRef, SendableRecordBatchStream), QueryError> {
         let reads_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let refused = |cause: DataFusionError| QueryError::Refused { reason: first_line(&cause) };
         let frame = self.session.sql_with_options(text, reads_only).await.map_err(refused)?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
-        let mut stream = frame.execute_stream().await.map_err(classify)?;
+        Ok((schema, frame.execute_stream().await.map_err(classify)?))
+    }
+
+    async fn run(&self, text: &str) -> Result<QueryResult, QueryError> {
+        let (schema, mut stream) = self.open(text).await?;
         let (mut batches, mut rows, mut truncated) = (Vec::new(), 0, false);
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(classify)?;

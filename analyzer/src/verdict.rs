@@ -177,15 +177,15 @@ pub struct Promotion {
 /// One comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CheckVerdict {
-    /// `error_rate`, `latency_p50`, `latency_p95`, `latency_p99`, `throughput`, `new_errors`, `log_errors`, `calls` or
-    /// `sample_ratio`.
+    /// `error_rate`, `latency_p50`, `latency_p95`, `latency_p99`, `throughput`, `new_errors`, `log_errors`, `calls`,
+    /// `sample_ratio`, or the name of a number that the policy lists under `metrics`.
     pub name: String,
     /// What came of it.
     pub outcome: Outcome,
     /// Whether a promotion needs its proof.
     #[serde(default)]
     pub required: bool,
-    /// UCUM unit of the two values: `1` or `s`.
+    /// UCUM unit of the two values: `1`, `s`, or that of the number.
     #[serde(default)]
     pub unit: String,
     /// The baseline's side.
@@ -266,6 +266,8 @@ pub enum Measure {
     QuantileRatio,
     /// The canary's share of the traffic over its own earlier share.
     ShareRatio,
+    /// The canary's mean over the baseline's.
+    MeanRatio,
 }
 
 /// How much worse the canary may be without being rolled back: the larger of the two.

@@ -188,7 +188,7 @@ pub fn side(side: &SideVerdict, unit: &str) -> String {
 /// An effect with its interval, such as `24 × (99 % interval 9 to 61)`.
 pub fn effect(effect: &EffectVerdict) -> String {
     let of = match effect.measure {
-        Measure::RateRatio | Measure::QuantileRatio => "",
+        Measure::RateRatio | Measure::QuantileRatio | Measure::MeanRatio => "",
         Measure::ShareRatio => " of its share",
     };
     let estimate = effect.estimate.map_or_else(|| "from zero".to_owned(), |estimate| format!("{} ×{of}", digits(estimate)));

@@ -60,6 +60,8 @@ fn evidence(operations: i64) -> Evidence {
         cells,
         errors: Vec::new(),
         calls: Vec::new(),
+        samples: Vec::new(),
+        unreadable: Vec::new(),
         calibration: None,
     }
 }

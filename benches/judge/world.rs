@@ -195,6 +195,8 @@ impl World {
             cells: Vec::new(),
             errors,
             calls: Vec::new(),
+            samples: Vec::new(),
+            unreadable: Vec::new(),
             calibration: None,
         };
         Course { evidence, later: cells.into() }

@@ -39,7 +39,7 @@ pub(crate) async fn run(args: PlanArgs) -> Result<Exit, CliError> {
         environment: Some(args.environment),
         split: args.split,
         length: show_span(args.length),
-        policy: Some(args.policy.overrides()).filter(|overrides| *overrides != PolicyOverrides::default()),
+        policy: Some(args.policy.overrides()?).filter(|overrides| *overrides != PolicyOverrides::default()),
     };
     let plan = args.server.client()?.plan(&body).await?;
     if args.json {

@@ -90,7 +90,7 @@ struct FormArgs {
 pub(crate) async fn run(command: RolloutCommand) -> Result<Exit, CliError> {
     match command {
         RolloutCommand::Start(args) => {
-            let (rollout, created) = args.server.client()?.start(&args.change.body(), args.change.idempotency_key.as_deref()).await?;
+            let (rollout, created) = args.server.client()?.start(&args.change.body()?, args.change.idempotency_key.as_deref()).await?;
             if !created && !args.form.json {
                 out::note("haldane: the same request had started this rollout before");
             }

@@ -1,6 +1,7 @@
 //! Flags that several commands share.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -8,6 +9,7 @@ use haldane_analyzer::cohort::Selector;
 use haldane_analyzer::policy::{CheckOverride, JudgeName, KayentaOverrides, PolicyOverrides};
 use haldane_api::http::{StartRolloutBody, StrategyWord, parse_span};
 
+use super::CliError;
 use super::client::{Client, ClientError, DEFAULT_URL};
 
 /// Heading of the flags that change the policy.
@@ -61,6 +63,9 @@ pub(crate) struct ChangeArgs {
 /// What differs from the default policy.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct PolicyArgs {
+    /// What differs from the default policy, in YAML or JSON; the flags below beat it.
+    #[arg(long, help_heading = POLICY, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Chance of a false rollback over the whole rollout [default: 0.01].
     #[arg(long, help_heading = POLICY, value_name = "P")]
     policy_alpha: Option<f64>,
@@ -130,8 +135,8 @@ enum StrategyFlag {
 
 impl ChangeArgs {
     /// The request to the server.
-    pub(crate) fn body(&self) -> StartRolloutBody {
-        StartRolloutBody {
+    pub(crate) fn body(&self) -> Result<StartRolloutBody, CliError> {
+        Ok(StartRolloutBody {
             service: self.service.clone(),
             environment: Some(self.environment.clone()),
             baseline: self.baseline.matchers().clone(),
@@ -143,38 +148,40 @@ impl ChangeArgs {
             }),
             started_at: self.started_at.clone(),
             metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
-            policy: Some(self.policy.overrides()).filter(|overrides| *overrides != PolicyOverrides::default()),
-        }
+            policy: Some(self.policy.overrides()?).filter(|overrides| *overrides != PolicyOverrides::default()),
+        })
     }
 }
 
 impl PolicyArgs {
     /// What they change.
-    pub(crate) fn overrides(&self) -> PolicyOverrides {
+    pub(crate) fn overrides(&self) -> Result<PolicyOverrides, CliError> {
+        let file = self.policy.as_deref().map(read_policy).transpose()?.unwrap_or_default();
         let kayenta = KayentaOverrides {
             interval_seconds: self.policy_kayenta_interval.map(|span| span.as_secs()),
             pass: self.policy_kayenta_pass,
             marginal: self.policy_kayenta_marginal,
         };
         let check = |name: &String| CheckOverride { name: name.clone(), ..CheckOverride::default() };
-        PolicyOverrides {
-            alpha: self.policy_alpha,
-            beta: self.policy_beta,
-            error_relative: self.policy_error_relative,
-            error_absolute: self.policy_error_absolute,
-            latency_relative: self.policy_latency_relative,
-            log_error_relative: self.policy_log_error_relative,
-            promote_error_relative: self.policy_promote_error_relative,
-            promote_error_absolute: self.policy_promote_error_absolute,
-            promote_latency_relative: self.policy_promote_latency_relative,
-            min_duration_seconds: self.policy_min_duration.map(|span| span.as_secs()),
-            max_duration_seconds: self.policy_max_duration.map(|span| span.as_secs()),
-            min_requests: self.policy_min_requests,
-            canary_share: self.policy_canary_share,
-            judge: self.policy_judge,
-            kayenta: Some(kayenta).filter(|given| *given != KayentaOverrides::default()),
-            checks: Some(self.policy_checks.iter().map(check).collect()).filter(|checks: &Vec<_>| !checks.is_empty()),
-        }
+        Ok(PolicyOverrides {
+            alpha: self.policy_alpha.or(file.alpha),
+            beta: self.policy_beta.or(file.beta),
+            error_relative: self.policy_error_relative.or(file.error_relative),
+            error_absolute: self.policy_error_absolute.or(file.error_absolute),
+            latency_relative: self.policy_latency_relative.or(file.latency_relative),
+            log_error_relative: self.policy_log_error_relative.or(file.log_error_relative),
+            promote_error_relative: self.policy_promote_error_relative.or(file.promote_error_relative),
+            promote_error_absolute: self.policy_promote_error_absolute.or(file.promote_error_absolute),
+            promote_latency_relative: self.policy_promote_latency_relative.or(file.promote_latency_relative),
+            min_duration_seconds: self.policy_min_duration.map(|span| span.as_secs()).or(file.min_duration_seconds),
+            max_duration_seconds: self.policy_max_duration.map(|span| span.as_secs()).or(file.max_duration_seconds),
+            min_requests: self.policy_min_requests.or(file.min_requests),
+            canary_share: self.policy_canary_share.or(file.canary_share),
+            judge: self.policy_judge.or(file.judge),
+            kayenta: Some(kayenta).filter(|given| *given != KayentaOverrides::default()).or(file.kayenta),
+            metrics: file.metrics,
+            checks: Some(self.policy_checks.iter().map(check).collect()).filter(|checks: &Vec<_>| !checks.is_empty()).or(file.checks),
+        })
     }
 }
 
@@ -187,6 +194,13 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as key=value".to_owned()),
     }
+}
+
+/// A policy file.
+pub(crate) fn read_policy(file: &Path) -> Result<PolicyOverrides, CliError> {
+    let told = |cause: &dyn std::fmt::Display| CliError::Usage(format!("cannot take the policy from {}: {cause}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
+    serde_saphyr::from_str(&text).map_err(|error| told(&error))
 }
 
 /// `10%` or `0.1`.

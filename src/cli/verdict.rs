@@ -71,7 +71,7 @@ pub(crate) async fn verdict(args: VerdictArgs) -> Result<Exit, CliError> {
 pub(crate) async fn gate(args: GateArgs) -> Result<Exit, CliError> {
     let client = args.server.client()?;
     let until = Instant::now() + args.wait;
-    let (body, key) = (args.change.body(), args.change.idempotency_key.as_deref());
+    let (body, key) = (args.change.body()?, args.change.idempotency_key.as_deref());
     let (rollout, created) = persist(until, || client.start(&body, key)).await?;
     let say = |line: &str| -> std::io::Result<()> {
         if args.json {

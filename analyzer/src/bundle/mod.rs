@@ -1,6 +1,6 @@
 //! A verdict with all it rests on, as one Parquet file: from it the verdict can be computed again, anywhere and without a server.
 //!
-//! The rows are the evidence (`kind` is `requests`, `error` or `call`); policy, subject and verdict are JSON in the file's metadata, under
+//! The rows are the evidence (`kind` is `requests`, `error`, `call` or `sample`); policy, subject and verdict are JSON in the file's metadata, under
 //! `haldane.head` and `haldane.verdict`. Always holds: what was written reads back as it was.
 
 mod rows;
@@ -103,6 +103,8 @@ struct Head {
     until_unix_nano: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     calibration: Option<Calibration>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<(String, String)>,
 }
 
 impl Bundle {
@@ -168,7 +170,7 @@ impl Bundle {
             return Err(BundleError::Format { format: head.format });
         }
         let batches = reader.build()?.collect::<Result<Vec<RecordBatch>, _>>()?;
-        let (cells, errors, calls) = rows::to_evidence(&batches)?;
+        let rows::Counts { cells, errors, calls, samples } = rows::to_evidence(&batches)?;
         let evidence = Evidence {
             seed: head.seed,
             pairing: if head.preceding { Pairing::Preceding } else { Pairing::Concurrent },
@@ -178,6 +180,8 @@ impl Bundle {
             cells,
             errors,
             calls,
+            samples,
+            unreadable: head.unreadable.into_iter().map(|(name, why)| (name.into(), why)).collect(),
             calibration: head.calibration,
         };
         let subject = VerdictSubject {
@@ -215,6 +219,7 @@ impl Bundle {
             started_at_unix_nano: evidence.started_at.as_nanos(),
             until_unix_nano: evidence.until.as_nanos(),
             calibration: evidence.calibration.clone(),
+            unreadable: evidence.unreadable.iter().map(|(name, why)| (name.to_string(), why.clone())).collect(),
         }
     }
 }

@@ -3,36 +3,43 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, Int32Array, ListBuilder, StringArray, TimestampNanosecondArray, UInt64Array, UInt64Builder,
+    Array, ArrayRef, AsArray as _, Float64Array, Int32Array, ListBuilder, StringArray, TimestampNanosecondArray, UInt64Array, UInt64Builder,
 };
-use arrow::datatypes::{Int32Type, TimestampNanosecondType, UInt64Type};
+use arrow::datatypes::{Float64Type, Int32Type, TimestampNanosecondType, UInt64Type};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
-use crate::judge::{CallCount, Cell, ErrorCount, Evidence, Names, Role};
+use crate::judge::{CallCount, Cell, ErrorCount, Evidence, Names, Role, Sample};
 
 const REQUESTS: &str = "requests";
 const ERROR: &str = "error";
 const CALL: &str = "call";
+const SAMPLE: &str = "sample";
 
 /// One row of the file.
 enum Row<'e> {
     Cell(&'e Cell),
     Error(&'e ErrorCount),
     Call(&'e CallCount),
+    Sample(&'e Sample),
 }
 
-/// One row for each cell, then one for each distinct error, then one for each call.
+/// One row for each cell, then one for each distinct error, then one for each call, then one for each sample.
 pub(super) fn from_evidence(evidence: &Evidence) -> Result<RecordBatch, ArrowError> {
     let cells = evidence.cells.iter().map(Row::Cell);
-    let rows: Vec<Row<'_>> = cells.chain(evidence.errors.iter().map(Row::Error)).chain(evidence.calls.iter().map(Row::Call)).collect();
+    let rows: Vec<Row<'_>> = cells
+        .chain(evidence.errors.iter().map(Row::Error))
+        .chain(evidence.calls.iter().map(Row::Call))
+        .chain(evidence.samples.iter().map(Row::Sample))
+        .collect();
     let text = |value: &dyn Fn(&Row<'_>) -> Option<Arc<str>>| -> ArrayRef { Arc::new(rows.iter().map(value).collect::<StringArray>()) };
     let every = |value: &dyn Fn(&Row<'_>) -> Arc<str>| text(&|row| Some(value(row)));
     let number = |value: &dyn Fn(&Row<'_>) -> Option<u64>| -> ArrayRef { Arc::new(rows.iter().map(value).collect::<UInt64Array>()) };
     let of_cell = |value: fn(&Cell) -> u64| number(&|row| row.cell().map(value));
     let integer = |value: fn(&Cell) -> i32| -> ArrayRef { Arc::new(rows.iter().map(|row| row.cell().map(value)).collect::<Int32Array>()) };
     let of_error = |value: fn(&ErrorCount) -> Arc<str>| text(&|row| row.error().map(value));
+    let values: ArrayRef = Arc::new(rows.iter().map(Row::value).collect::<Float64Array>());
     let times = rows.iter().map(|row| row.place().0.as_nanos());
     RecordBatch::try_from_iter_with_nullable([
         ("kind", every(&|row| row.kind().into()), false),
@@ -55,6 +62,7 @@ pub(super) fn from_evidence(evidence: &Evidence) -> Result<RecordBatch, ArrowErr
         ("count", number(&|row| row.count()), true),
         ("trace_id", text(&|row| row.error().and_then(|error| error.trace.clone())), true),
         ("span_kind", text(&|row| row.span_kind()), true),
+        ("value", values, true),
     ])
 }
 
@@ -72,6 +80,7 @@ impl Row<'_> {
             Self::Cell(_) => REQUESTS,
             Self::Error(_) => ERROR,
             Self::Call(_) => CALL,
+            Self::Sample(_) => SAMPLE,
         }
     }
 
@@ -80,6 +89,7 @@ impl Row<'_> {
             Self::Cell(one) => (one.at, one.cohort, &one.instance),
             Self::Error(one) => (one.at, one.cohort, &one.instance),
             Self::Call(one) => (one.at, one.cohort, &one.instance),
+            Self::Sample(one) => (one.at, one.cohort, &one.instance),
         }
     }
 
@@ -88,23 +98,28 @@ impl Row<'_> {
             Self::Cell(one) => &one.operation,
             Self::Error(one) => &one.operation,
             Self::Call(one) => &one.name,
+            Self::Sample(one) => &one.check,
         }
     }
 
     fn errors(&self) -> Option<u64> {
         match self {
             Self::Cell(one) => Some(one.errors),
-            Self::Error(_) => None,
+            Self::Error(_) | Self::Sample(_) => None,
             Self::Call(one) => Some(one.errors),
         }
     }
 
     fn count(&self) -> Option<u64> {
         match self {
-            Self::Cell(_) => None,
+            Self::Cell(_) | Self::Sample(_) => None,
             Self::Error(one) => Some(one.count),
             Self::Call(one) => Some(one.count),
         }
+    }
+
+    fn value(&self) -> Option<f64> {
+        if let Self::Sample(sample) = self { Some(sample.value) } else { None }
     }
 
     fn span_kind(&self) -> Option<Arc<str>> {
@@ -131,23 +146,30 @@ const fn word(role: Role) -> &'static str {
 }
 
 /// What the rows of a file say.
-pub(super) type Counts = (Vec<Cell>, Vec<ErrorCount>, Vec<CallCount>);
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) cells: Vec<Cell>,
+    pub(super) errors: Vec<ErrorCount>,
+    pub(super) calls: Vec<CallCount>,
+    pub(super) samples: Vec<Sample>,
+}
 
 /// The evidence of some rows.
 pub(super) fn to_evidence(batches: &[RecordBatch]) -> Result<Counts, ArrowError> {
-    let (mut cells, mut errors, mut calls, mut names) = (Vec::new(), Vec::new(), Vec::new(), Names::default());
+    let (mut counts, mut names) = (Counts::default(), Names::default());
     for batch in batches {
         let columns = Columns::of(batch)?;
         for row in 0..batch.num_rows() {
             match columns.kind.value(row) {
-                REQUESTS => cells.push(columns.cell(row, &mut names)),
-                ERROR => errors.push(columns.error(row, &mut names)),
-                CALL => calls.push(columns.call(row, &mut names)),
+                REQUESTS => counts.cells.push(columns.cell(row, &mut names)),
+                ERROR => counts.errors.push(columns.error(row, &mut names)),
+                CALL => counts.calls.push(columns.call(row, &mut names)),
+                SAMPLE => counts.samples.push(columns.sample(row, &mut names)),
                 other => return Err(ArrowError::SchemaError(format!("there are no rows of the kind {other}"))),
             }
         }
     }
-    Ok((cells, errors, calls))
+    Ok(counts)
 }
 
 struct Columns<'b> {
@@ -171,6 +193,7 @@ struct Columns<'b> {
     count: &'b UInt64Array,
     trace: &'b StringArray,
     span_kind: &'b StringArray,
+    value: &'b Float64Array,
 }
 
 impl<'b> Columns<'b> {
@@ -207,6 +230,7 @@ impl<'b> Columns<'b> {
             count: number("count")?,
             trace: text("trace_id")?,
             span_kind: text("span_kind")?,
+            value: column("value")?.as_primitive_opt::<Float64Type>().ok_or_else(|| wrong("value"))?,
         })
     }
 
@@ -249,6 +273,16 @@ impl<'b> Columns<'b> {
             name: names.get(self.operation.value(row)),
             count: self.count.value(row),
             errors: self.errors.value(row),
+        }
+    }
+
+    fn sample(&self, row: usize, names: &mut Names) -> Sample {
+        Sample {
+            at: UnixNanos::new(self.time.value(row)),
+            cohort: self.role(row),
+            check: names.get(self.operation.value(row)),
+            instance: names.get(self.instance.value(row)),
+            value: self.value.value(row),
         }
     }
 

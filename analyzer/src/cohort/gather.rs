@@ -86,6 +86,8 @@ pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<E
         cells,
         errors,
         calls,
+        samples: Vec::new(),
+        unreadable: Vec::new(),
         calibration: None,
     })
 }

@@ -49,7 +49,7 @@ pub(super) fn where_clause(service: &ServiceName, environment: &Environment, sel
     let both = |one: fn(&str, &str) -> String| {
         selector.matchers().iter().fold(place.clone(), |so_far, (key, value)| format!("{so_far} AND {}", one(key, value)))
     };
-    Conditions { rollups: both(rollup_condition), spans: both(span_condition) }
+    Conditions { rollups: both(rollup_condition), spans: both(spans_condition) }
 }
 
 fn rollup_condition(key: &str, value: &str) -> String {
@@ -60,7 +60,7 @@ fn rollup_condition(key: &str, value: &str) -> String {
 }
 
 /// An attribute may stand on the resource or on the span, in its column or in the map.
-fn span_condition(key: &str, value: &str) -> String {
+pub(super) fn spans_condition(key: &str, value: &str) -> String {
     let value = literal(value);
     let in_column = |level, columns: &[haldane_store::schema::AttributeColumn]| {
         find_attribute(level, key).map(|(at, _)| match columns[at].kind {

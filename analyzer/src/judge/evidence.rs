@@ -28,6 +28,10 @@ pub struct Evidence {
     pub errors: Vec<ErrorCount>,
     /// Counts of what was called while requests were served.
     pub calls: Vec<CallCount>,
+    /// The plain numbers that the policy compares, minute by minute.
+    pub samples: Vec<Sample>,
+    /// Numbers that could not be read, and why.
+    pub unreadable: Vec<(Arc<str>, String)>,
     /// What replays of the service's past say of the judge, if there were any.
     pub calibration: Option<Calibration>,
 }
@@ -138,4 +142,19 @@ pub struct CallCount {
     pub count: u64,
     /// How often it failed.
     pub errors: u64,
+}
+
+/// What a plain number was in one minute of one instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Start of the minute.
+    pub at: UnixNanos,
+    /// Whose it is.
+    pub cohort: Role,
+    /// Name of the policy's check.
+    pub check: Arc<str>,
+    /// The instance; empty where that is not known.
+    pub instance: Arc<str>,
+    /// The mean of what was seen in that minute.
+    pub value: f64,
 }

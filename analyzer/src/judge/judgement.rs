@@ -282,6 +282,8 @@ pub enum EffectMeasure {
     Quantile,
     /// Shares of the traffic.
     Share,
+    /// Means of a number.
+    Mean,
 }
 
 /// The noise that a comparison allowed for.

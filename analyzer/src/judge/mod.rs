@@ -29,6 +29,7 @@ mod error_rate;
 mod kayenta;
 mod latency;
 mod log_errors;
+mod metric;
 mod new_errors;
 mod sample_ratio;
 mod throughput;
@@ -39,11 +40,12 @@ mod wording;
 
 pub use calibration::{Calibration, ComparisonCalibration};
 pub(crate) use evidence::Names;
-pub use evidence::{CallCount, Cell, ErrorCount, Evidence, Pairing, Role};
+pub use evidence::{CallCount, Cell, ErrorCount, Evidence, Pairing, Role, Sample};
 pub use judgement::{
     Affected, Change, ChangeKind, CohortTotals, Comparison, Culprit, CulpritKind, Decision, Detectable, Doubt, Effect, EffectMeasure,
     Finding, Judgement, MeasuredNoise, NamedError, NoiseSource, NonEmpty, Proof, Regression, Side,
 };
+pub(crate) use metric::MINUTE;
 pub use minutes::{MinuteSamples, minutes};
 
 use crate::policy::{CheckKind, JudgeRule, Policy};
@@ -79,10 +81,13 @@ fn by_evidence(policy: &Policy, evidence: &Evidence, table: &Table<'_>) -> Judge
             CheckKind::Throughput => comparisons.push(throughput::compare_throughput(table, policy)),
             CheckKind::NewErrors => comparisons.push(new_errors.clone()),
             CheckKind::LogErrors => comparisons.extend(log_errors.iter().map(|known| known.comparison.clone())),
+            // Listed by themselves.
+            CheckKind::Metric => {}
             CheckKind::SampleRatio => comparisons.extend(sample_ratio::compare_share(table, policy)),
             CheckKind::Calls => comparisons.extend(calls.iter().map(|(comparison, _)| comparison.clone())),
         }
     }
+    comparisons.extend(policy.metrics().iter().map(|check| metric::compare_metric(policy, check, evidence)));
     if let Some(calibration) = &evidence.calibration {
         calibration::apply(calibration, policy, &mut comparisons);
     }

@@ -3,6 +3,7 @@ pub(crate) mod world;
 mod alarms;
 mod broken;
 mod instances;
+mod numbers;
 mod rules;
 mod scenarios;
 mod telemetry;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::kayenta::Label;
+use crate::policy::MetricCheck;
 use crate::stats::effect::RatioInterval;
 use crate::stats::likelihood::PairCounts;
 
@@ -116,6 +117,44 @@ pub(super) fn kayenta(score: f64, after: Duration, failed: &[(&str, Label)]) -> 
 /// "latency_p95 is High, by 10 samples of the baseline and 10 of the canary".
 pub(super) fn classified(name: &str, label: Label, (baseline, canary): (usize, usize)) -> String {
     format!("{name} is {label:?}, by {baseline} samples of the baseline and {canary} of the canary")
+}
+
+/// "process.memory.usage 1.42 × baseline (99 % interval 1.31 to 1.55): 512 By against 361 By".
+pub(super) fn metric(
+    check: &MetricCheck,
+    [baseline, canary]: [Option<f64>; 2],
+    effect: Option<&Effect>,
+    unreadable: Option<&str>,
+) -> String {
+    let name = shortened(&check.name);
+    if let Some(why) = unreadable {
+        return format!("{name} cannot be read: {}", shortened(why));
+    }
+    let value = |value: f64| format!("{}{}{}", significant(value), if check.unit.is_empty() { "" } else { " " }, check.unit);
+    match (baseline, canary, effect) {
+        (Some(baseline), Some(canary), Some(effect)) => {
+            format!("{name} {}: {} against {}", times(effect.estimate, effect.low, effect.high), value(canary), value(baseline))
+        }
+        (Some(baseline), Some(canary), None) => format!("{name}: {} against {}", value(canary), value(baseline)),
+        _ => format!("{name}: no minutes yet in which both cohorts reported it"),
+    }
+}
+
+/// Three significant digits, of any size.
+fn significant(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1e15 || (size < 1e-3 && size > 0.0) => format!("{value:.2e}"),
+        size if size >= 100.0 => {
+            if value < 0.0 {
+                format!("-{}", count(size))
+            } else {
+                count(size)
+            }
+        }
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
 }
 
 /// "2 calls changed: …".

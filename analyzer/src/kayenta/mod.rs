@@ -12,7 +12,7 @@ pub use classify::{Classification, Label, Measure, MetricConfig, NanStrategy, Ou
 pub use score::{GroupScore, Judged, Score, ScoreConfig, Summary, score};
 
 /// Which differences count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Greater values.

@@ -1,9 +1,12 @@
 //! A policy as a verdict shows it: every value that was in force, under the names that overrides use.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{JudgeName, JudgeRule, Policy};
+use super::{JudgeName, JudgeRule, MetricCheck, MetricSource, Policy};
+use crate::kayenta::Direction;
 
 /// The policy in force, written out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +48,8 @@ pub struct PolicyDocument {
     pub kayenta: Option<KayentaDocument>,
     /// The checks that are made.
     pub checks: Vec<CheckDocument>,
+    /// The numbers that are compared beside them.
+    pub metrics: Vec<MetricDocument>,
 }
 
 /// How Kayenta's judge is asked.
@@ -57,6 +62,32 @@ pub struct KayentaDocument {
     pub pass: f64,
     /// One of this or less at any look rolls back.
     pub marginal: f64,
+}
+
+/// A number that is compared.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct MetricDocument {
+    /// Its name in verdicts.
+    pub name: String,
+    /// The OTLP metric, if it is one.
+    pub metric: Option<String>,
+    /// What its data points have to say.
+    pub attributes: BTreeMap<String, String>,
+    /// The query, if it is one.
+    pub sql: Option<String>,
+    /// Which change is bad.
+    pub direction: Direction,
+    /// It may change by this share of the baseline's value before a rollback,
+    pub relative: f64,
+    /// or by this much.
+    pub absolute: f64,
+    /// Whether a promotion needs its proof.
+    pub required: bool,
+    /// Its part of the false-alarm budget.
+    pub weight: f64,
+    /// Of its values.
+    pub unit: String,
 }
 
 /// A check in a policy.
@@ -105,6 +136,28 @@ impl From<&Policy> for PolicyDocument {
                 .iter()
                 .map(|check| CheckDocument { name: check.kind.name().into(), required: check.required, weight: policy.weight(check.kind) })
                 .collect(),
+            metrics: policy.metrics.iter().map(|check| MetricDocument::new(check, policy)).collect(),
+        }
+    }
+}
+
+impl MetricDocument {
+    fn new(check: &MetricCheck, policy: &Policy) -> Self {
+        let (metric, attributes, sql) = match &check.source {
+            MetricSource::Metric { metric, attributes } => (Some(metric.clone()), attributes.clone(), None),
+            MetricSource::Sql(sql) => (None, BTreeMap::new(), Some(sql.clone())),
+        };
+        Self {
+            name: check.name.clone(),
+            metric,
+            attributes,
+            sql,
+            direction: check.direction,
+            relative: check.relative,
+            absolute: check.absolute,
+            required: check.required,
+            weight: policy.metric_weight(check),
+            unit: check.unit.clone(),
         }
     }
 }

@@ -3,11 +3,13 @@
 //! A [`Policy`] that exists is right: it is the default, or the default [`Policy::with`] overrides that were all checked.
 
 mod document;
+mod metrics;
 mod overrides;
 
 use std::time::Duration;
 
 pub use document::{CheckDocument, PolicyDocument};
+pub use metrics::{MetricCheck, MetricCheckOverride, MetricSource};
 pub use overrides::{CheckOverride, JudgeName, KayentaOverrides, PolicyError, PolicyMistake, PolicyOverrides};
 
 /// What the judge asks and how sure it has to be.
@@ -28,6 +30,7 @@ pub struct Policy {
     pub(crate) canary_share: Option<f64>,
     pub(crate) judge: JudgeRule,
     pub(crate) checks: Vec<CheckPolicy>,
+    pub(crate) metrics: Vec<MetricCheck>,
 }
 
 /// How much worse a rate may be: the larger of a share of the baseline and an absolute difference.
@@ -82,6 +85,8 @@ pub enum CheckKind {
     Calls,
     /// Does the canary get the share of the traffic that is configured?
     SampleRatio,
+    /// Is a plain number worse? One check for each that the policy lists under `metrics`.
+    Metric,
 }
 
 /// One check of a policy.
@@ -96,7 +101,7 @@ pub struct CheckPolicy {
 }
 
 impl CheckKind {
-    /// All of them, in the order in which they are reported.
+    /// Those that a policy lists under `checks`, in the order in which they are reported.
     pub const ALL: [Self; 7] =
         [Self::ErrorRate, Self::Latency, Self::Throughput, Self::NewErrors, Self::LogErrors, Self::Calls, Self::SampleRatio];
 
@@ -110,6 +115,7 @@ impl CheckKind {
             Self::LogErrors => "log_errors",
             Self::Calls => "calls",
             Self::SampleRatio => "sample_ratio",
+            Self::Metric => "metric",
         }
     }
 
@@ -125,7 +131,7 @@ impl CheckKind {
             Self::ErrorRate => CheckPolicy { kind: self, required: true, weight: 0.4 },
             Self::Latency => CheckPolicy { kind: self, required: true, weight: 0.4 },
             Self::NewErrors | Self::LogErrors => CheckPolicy { kind: self, required: false, weight: 0.1 },
-            Self::Throughput | Self::Calls | Self::SampleRatio => CheckPolicy { kind: self, required: false, weight: 0.0 },
+            Self::Throughput | Self::Calls | Self::SampleRatio | Self::Metric => CheckPolicy { kind: self, required: false, weight: 0.0 },
         }
     }
 }
@@ -148,6 +154,7 @@ impl Default for Policy {
             canary_share: None,
             judge: JudgeRule::Default,
             checks: CheckKind::ALL.map(CheckKind::default_policy).to_vec(),
+            metrics: Vec::new(),
         }
     }
 }
@@ -190,11 +197,26 @@ impl Policy {
 
     /// A check's part of the false-alarm budget; the parts add up to one, or are all zero.
     pub(crate) fn weight(&self, kind: CheckKind) -> f64 {
-        let total: f64 = self.checks.iter().map(|check| check.weight).sum();
+        let total = self.total_weight();
         match self.check(kind) {
             Some(check) if total > 0.0 => check.weight / total,
             _ => 0.0,
         }
+    }
+
+    /// The numbers that are compared.
+    pub fn metrics(&self) -> &[MetricCheck] {
+        &self.metrics
+    }
+
+    /// The part of the false-alarm budget that the comparison of a number has.
+    pub(crate) fn metric_weight(&self, check: &MetricCheck) -> f64 {
+        let total = self.total_weight();
+        if total > 0.0 { check.weight / total } else { 0.0 }
+    }
+
+    fn total_weight(&self) -> f64 {
+        self.checks.iter().map(|check| check.weight).chain(self.metrics.iter().map(|check| check.weight)).sum()
     }
 }
 

@@ -6,7 +6,7 @@ use haldane_store::{Classified, Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CheckKind, CheckPolicy, JudgeRule, KayentaRule, Policy};
+use super::{CheckKind, CheckPolicy, JudgeRule, KayentaRule, MetricCheckOverride, Policy};
 
 /// What a rollout asks to be different from the default policy. Whatever is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -61,6 +61,9 @@ pub struct PolicyOverrides {
     /// The checks to make, instead of all: no others are made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checks: Option<Vec<CheckOverride>>,
+    /// Plain numbers to compare beside them: OTLP metrics, or what SQL finds; at most 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Vec<MetricCheckOverride>>,
 }
 
 /// Who judges.
@@ -150,10 +153,20 @@ pub enum PolicyMistake {
         max: u64,
     },
     /// There is no such check.
-    #[error("there is no check {name:?}: take error_rate, latency, throughput, new_errors, log_errors, calls or sample_ratio")]
+    #[error(
+        "there is no check {name:?}: take error_rate, latency, throughput, new_errors, log_errors, calls or sample_ratio; plain numbers go under metrics"
+    )]
     UnknownCheck {
         /// What was given.
         name: String,
+    },
+    /// A number that cannot be compared like that.
+    #[error("metrics: {name}: {wrong}")]
+    Metric {
+        /// The name it has.
+        name: String,
+        /// What is wrong with it.
+        wrong: &'static str,
     },
     /// Named twice.
     #[error("the check {name} is listed twice")]
@@ -186,6 +199,9 @@ impl Policy {
         self.apply_numbers(overrides, &mut mistakes);
         if let Some(checks) = &overrides.checks {
             self.checks = checks_of(checks, &mut mistakes);
+        }
+        if let Some(metrics) = &overrides.metrics {
+            self.metrics = super::metrics::checks_of(metrics, &mut mistakes);
         }
         self.find_contradictions(&mut mistakes);
         if mistakes.is_empty() { Ok(self) } else { Err(PolicyError { mistakes }) }

@@ -16,7 +16,7 @@ use super::error::{CancelError, FindError, ReadError, StartError};
 use super::model::{Origin, Rollout, RolloutFilter, RolloutId, RolloutPage, RolloutState, ServiceSummary, StartRollout, Started};
 use super::record::{from_row, is_same, to_row};
 use super::standing;
-use crate::cohort::first_seen;
+use crate::cohort::{Question, first_seen, try_sql};
 use crate::policy::Policy;
 use crate::query::Engine;
 use crate::rehearsal::{self, PastError, Plan, PlanError, PlanRequest};
@@ -76,7 +76,7 @@ impl Rollouts {
         if request.baseline == request.canary {
             return Err(StartError::SameCohorts { selector: request.canary.to_string() });
         }
-        Policy::default().with(&request.policy)?;
+        let policy = Policy::default().with(&request.policy)?;
         if let Some(key) = &request.idempotency_key
             && let Some(row) = self.ledger.rollout_by_key(key).await?
         {
@@ -84,6 +84,7 @@ impl Rollouts {
         }
         self.require_telemetry(&request.service, &request.environment).await?;
         let started_at = self.start_of(&request).await?;
+        self.try_metrics(&request, &policy, started_at).await?;
         let rollout = self.draft(&request, Origin::Requested, started_at);
         self.insert(rollout, &request).await
     }
@@ -150,6 +151,21 @@ impl Rollouts {
         let since = now.minus(CANARY_SOUGHT);
         let seen = first_seen(&self.engine, &request.service, &request.environment, &request.canary, since).await?;
         Ok(seen.unwrap_or(now))
+    }
+
+    /// Runs the policy's SQL once, on no time at all: a mistake is told now, not when it is needed.
+    async fn try_metrics(&self, request: &StartRollout, policy: &Policy, started_at: UnixNanos) -> Result<(), StartError> {
+        let question = Question {
+            service: &request.service,
+            environment: &request.environment,
+            baseline: &request.baseline,
+            canary: &request.canary,
+            started_at,
+            until: started_at,
+            history: Duration::ZERO,
+            seed: 0,
+        };
+        Ok(try_sql(&self.engine, &question, policy.metrics()).await?)
     }
 
     async fn require_telemetry(&self, service: &ServiceName, environment: &Environment) -> Result<(), StartError> {

@@ -4,7 +4,7 @@ use haldane_store::ledger::LedgerError;
 use haldane_store::{Classified, Fault};
 
 use super::model::RolloutId;
-use crate::cohort::GatherError;
+use crate::cohort::{GatherError, MetricSqlError};
 use crate::policy::PolicyError;
 use crate::query::QueryError;
 
@@ -44,6 +44,9 @@ pub enum StartError {
     /// The policy has mistakes.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// SQL of the policy cannot be used.
+    #[error(transparent)]
+    MetricSql(#[from] MetricSqlError),
     /// The telemetry cannot be read.
     #[error("cannot look for the canary's telemetry")]
     Gather(#[from] GatherError),
@@ -59,6 +62,8 @@ impl Classified for StartError {
             Self::SameCohorts { .. } => Fault::Invalid,
             Self::UnknownService { .. } => Fault::Missing,
             Self::Policy(error) => error.fault(),
+            Self::MetricSql(MetricSqlError::Away { .. }) => Fault::Unavailable,
+            Self::MetricSql(MetricSqlError::Refused { .. } | MetricSqlError::Column { .. }) => Fault::Invalid,
             Self::Gather(error) => error.fault(),
             Self::Ledger(error) => error.fault(),
         }

@@ -17,7 +17,7 @@ use super::detect::Detector;
 use super::error::ReadError;
 use super::model::{Origin, Rollout, RolloutState, Strategy};
 use crate::bundle::Bundle;
-use crate::cohort::{GatherError, Question, gather};
+use crate::cohort::{GatherError, Question, add_samples, gather};
 use crate::judge::{Evidence, Pairing, Role};
 use crate::policy::{Policy, PolicyError};
 use crate::query::Engine;
@@ -176,6 +176,7 @@ impl Scheduler {
             seed: seed_of(rollout),
         };
         let mut evidence = gather(&self.engine, &question).await?;
+        add_samples(&self.engine, &question, policy.metrics(), &mut evidence).await?;
         evidence.pairing = pairing(rollout, &evidence);
         evidence.calibration = self.calibrations.of(rollout.service.as_str(), rollout.environment.as_str());
         let ended = self.watermark(now) >= last;

@@ -15,3 +15,4 @@ pub(crate) mod effect;
 
 pub(crate) mod attribution;
 pub(crate) mod power;
+pub(crate) mod shift;

@@ -52,6 +52,8 @@ fn evidence(canary_errors: u64) -> Evidence {
         cells: cells.collect(),
         errors: Vec::new(),
         calls: Vec::new(),
+        samples: Vec::new(),
+        unreadable: Vec::new(),
         calibration: None,
     }
 }

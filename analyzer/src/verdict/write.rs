@@ -9,7 +9,7 @@ use crate::judge::{
     Calibration, Change, CohortTotals, Comparison, Culprit, Decision, Doubt, Effect, EffectMeasure, Evidence, Finding, Judgement,
     MeasuredNoise, NoiseSource, Pairing, Side,
 };
-use crate::policy::{Policy, PolicyDocument};
+use crate::policy::{CheckKind, Policy, PolicyDocument};
 
 use super::{
     BaselineSource, CalibrationVerdict, ChangeKind, ChangeVerdict, CheckCalibrationVerdict, CheckVerdict, CohortVerdict, CulpritKind,
@@ -78,7 +78,7 @@ pub fn write(subject: &VerdictSubject, policy: &Policy, evidence: &Evidence, jud
             alpha: policy.alpha(),
         },
         promotion: Promotion { e_value: e_value(judgement.ln_promotion), beta: policy.beta() },
-        checks: judgement.comparisons.iter().map(check).collect(),
+        checks: judgement.comparisons.iter().map(|comparison| check(comparison, policy)).collect(),
         culprits: judgement.culprits.iter().map(culprit).collect(),
         changes: judgement.changes.iter().map(change).collect(),
         calibration: evidence.calibration.as_ref().map(calibration),
@@ -202,8 +202,18 @@ fn cohort(selector: &BTreeMap<String, String>, totals: CohortTotals) -> CohortVe
     CohortVerdict { selector: selector.clone(), requests: totals.requests, instances: totals.instances }
 }
 
-fn check(comparison: &Comparison) -> CheckVerdict {
-    let is_duration = comparison.name.starts_with("latency");
+fn check(comparison: &Comparison, policy: &Policy) -> CheckVerdict {
+    let number = || policy.metrics().iter().find(|check| check.name == comparison.name).map(|check| check.unit.clone());
+    let unit = match comparison.kind {
+        CheckKind::Latency => "s".to_owned(),
+        CheckKind::Metric => number().unwrap_or_default(),
+        CheckKind::ErrorRate
+        | CheckKind::Throughput
+        | CheckKind::NewErrors
+        | CheckKind::LogErrors
+        | CheckKind::Calls
+        | CheckKind::SampleRatio => "1".to_owned(),
+    };
     CheckVerdict {
         name: comparison.name.clone(),
         outcome: match comparison.finding {
@@ -213,7 +223,7 @@ fn check(comparison: &Comparison) -> CheckVerdict {
             Finding::NoData => Outcome::NoData,
         },
         required: comparison.required,
-        unit: if is_duration { "s".into() } else { "1".into() },
+        unit,
         baseline: side(&comparison.baseline),
         canary: side(&comparison.canary),
         effect: comparison.effect.map(effect),
@@ -239,6 +249,7 @@ fn effect(effect: Effect) -> EffectVerdict {
             EffectMeasure::Rate => Measure::RateRatio,
             EffectMeasure::Quantile => Measure::QuantileRatio,
             EffectMeasure::Share => Measure::ShareRatio,
+            EffectMeasure::Mean => Measure::MeanRatio,
         },
         estimate: effect.estimate.is_finite().then(|| rounded(effect.estimate)),
         low: rounded(effect.low),

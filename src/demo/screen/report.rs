@@ -73,7 +73,7 @@ pub(super) fn comparison(check: &CheckVerdict) -> String {
     let mut text = format!("{} → {}", value(check.baseline.value), value(check.canary.value));
     if let Some(effect) = &check.effect {
         let sign = match effect.measure {
-            Measure::RateRatio | Measure::QuantileRatio | Measure::ShareRatio => "×",
+            Measure::RateRatio | Measure::QuantileRatio | Measure::MeanRatio | Measure::ShareRatio => "×",
         };
         let estimate = effect.estimate.map_or_else(|| "∞".to_owned(), |estimate| format!("{estimate:.2}"));
         let high = effect.high.map_or_else(|| "∞".to_owned(), |high| format!("{high:.2}"));

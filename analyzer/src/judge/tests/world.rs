@@ -171,6 +171,8 @@ impl World {
             cells,
             errors,
             calls: Vec::new(),
+            samples: Vec::new(),
+            unreadable: Vec::new(),
             calibration: None,
         }
     }

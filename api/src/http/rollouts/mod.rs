@@ -169,9 +169,11 @@ fn start_problem(error: &StartError) -> Problem {
     match error {
         StartError::Conflict { running, .. } => Problem::from_error(error, ProblemKind::RolloutConflict).with_rollout(running.as_str()),
         StartError::UnknownService { .. } => Problem::from_error(error, ProblemKind::UnknownService),
-        StartError::SameCohorts { .. } | StartError::Policy(_) | StartError::Gather(_) | StartError::Ledger(_) => {
-            Problem::from_error(error, ProblemKind::InvalidRequest)
-        }
+        StartError::SameCohorts { .. }
+        | StartError::Policy(_)
+        | StartError::MetricSql(_)
+        | StartError::Gather(_)
+        | StartError::Ledger(_) => Problem::from_error(error, ProblemKind::InvalidRequest),
     }
 }
 

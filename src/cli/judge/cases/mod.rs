@@ -9,10 +9,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use haldane_analyzer::policy::{Policy, PolicyOverrides};
+use haldane_analyzer::policy::{Policy, PolicyError};
 use haldane_analyzer::recorded::Judge;
 
 use super::rates;
+use crate::cli::target::read_policy;
 use crate::cli::{CliError, Exit};
 
 use counts::Counts;
@@ -129,10 +130,8 @@ fn read(file: &Path, samples: &mut Cases<Samples>, counts: &mut Cases<Counts>) -
 }
 
 fn policy(file: &Path) -> Result<Policy, CliError> {
-    let told = |cause: &dyn std::fmt::Display| CliError::Usage(format!("cannot take the policy from {}: {cause}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
-    let overrides: PolicyOverrides = serde_saphyr::from_str(&text).map_err(|error| told(&error))?;
-    Policy::default().with(&overrides).map_err(|error| told(&error))
+    let told = |cause: PolicyError| CliError::Usage(format!("cannot take the policy from {}: {cause}", file.display()));
+    Policy::default().with(&read_policy(file)?).map_err(told)
 }
 
 /// Looks at a case as its canary grows, until it is rolled back or all has been seen.

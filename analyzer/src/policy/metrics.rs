@@ -1,0 +1,143 @@
+//! Checks of plain numbers: any OTLP metric, or whatever SQL finds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{CheckKind, PolicyMistake};
+use crate::kayenta::Direction;
+
+/// A number that is compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricCheck {
+    /// Its name in verdicts.
+    pub name: String,
+    /// Where it comes from.
+    pub source: MetricSource,
+    /// Which change is bad.
+    pub direction: Direction,
+    /// It may change by this share of the baseline's value,
+    pub relative: f64,
+    /// or by this much.
+    pub absolute: f64,
+    /// Whether a promotion needs its proof.
+    pub required: bool,
+    /// Its part of the false-alarm budget, relative to the other checks' weights.
+    pub weight: f64,
+    /// Of its values.
+    pub unit: String,
+}
+
+/// Where a number comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricSource {
+    /// An OTLP metric, of the data points that have these attributes.
+    Metric {
+        /// Its name.
+        metric: String,
+        /// What the points, or their resource, have to say.
+        attributes: BTreeMap<String, String>,
+    },
+    /// A query with the columns `cohort`, `time`, `value` and perhaps `instance`.
+    Sql(String),
+}
+
+/// A number to compare.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricCheckOverride {
+    /// Its name in verdicts: 1 to 100 characters. The metric's name if left out; SQL needs one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Name of an OTLP metric: of gauges and up-down counters the value, of counters the rate a second, of histograms the mean, for each instance and minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// Only data points with these attributes, on the point or its resource.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// Instead of a metric: a query with the columns `cohort` (`baseline` or `canary`), `time`, `value` and perhaps `instance`. `$baseline` and `$canary` stand for the
+    /// conditions that pick them in `spans`, `logs` and `metrics`, `$from` and `$until` for the time that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+    /// Which change is bad: `increase` (if left out), `decrease` or `either`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// It may change by this share of the baseline's value before a rollback; 0.25 if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relative: Option<f64>,
+    /// … or by this much, in its own unit, if that is more; 0 if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absolute: Option<f64>,
+    /// Whether a promotion needs its proof; `false` if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+    /// Its part of the false-alarm budget, relative to the other checks'; 0.1 if left out, 0 to be told only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// Unit of its values, as UCUM has it, such as `By`; for people only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
+/// Each is a query at every look.
+const CHECKS_MAX: usize = 20;
+const NAME_CHARS_MAX: usize = 100;
+const SQL_BYTES_MAX: usize = 10_000;
+
+/// The checks that are asked for, as far as they can be made.
+pub(super) fn checks_of(given: &[MetricCheckOverride], mistakes: &mut Vec<PolicyMistake>) -> Vec<MetricCheck> {
+    if given.len() > CHECKS_MAX {
+        mistakes.push(PolicyMistake::Metric { name: "metrics".to_owned(), wrong: "there may be at most 20" });
+        return Vec::new();
+    }
+    let mut names = BTreeSet::new();
+    given.iter().filter_map(|one| check_of(one, &mut names, mistakes)).collect()
+}
+
+fn check_of(given: &MetricCheckOverride, names: &mut BTreeSet<String>, mistakes: &mut Vec<PolicyMistake>) -> Option<MetricCheck> {
+    let name = given.name.clone().or_else(|| given.metric.clone()).unwrap_or_default();
+    let mut wrong = |wrong: &'static str| mistakes.push(PolicyMistake::Metric { name: name.clone(), wrong });
+    let source = match (&given.metric, &given.sql) {
+        (Some(metric), None) if !metric.is_empty() => MetricSource::Metric { metric: metric.clone(), attributes: given.attributes.clone() },
+        (None, Some(sql)) if sql.len() <= SQL_BYTES_MAX => MetricSource::Sql(sql.clone()),
+        (None, Some(_)) => {
+            wrong("sql may have at most 10,000 bytes");
+            return None;
+        }
+        _ => {
+            wrong("it needs either metric or sql");
+            return None;
+        }
+    };
+    let is_standard = CheckKind::ALL.iter().any(|kind| name == kind.name() || name.starts_with("latency_p"));
+    if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+        wrong("it needs a name of 1 to 100 characters");
+    } else if is_standard || !names.insert(name.clone()) {
+        wrong("another check has this name");
+    }
+    if given.sql.is_some() && !given.attributes.is_empty() {
+        wrong("attributes go with metric; sql has its own WHERE");
+    }
+    let (relative, absolute, weight) = (given.relative.unwrap_or(0.25), given.absolute.unwrap_or(0.0), given.weight.unwrap_or(0.1));
+    if !(0.0..=100.0).contains(&relative) {
+        wrong("relative has to lie between 0 and 100");
+    }
+    if !(0.0..=1e300).contains(&absolute) {
+        wrong("absolute has to be 0 or more");
+    }
+    if !(0.0..=1000.0).contains(&weight) {
+        wrong("weight has to lie between 0 and 1000");
+    }
+    let (required, unit) = (given.required.unwrap_or(false), given.unit.clone().unwrap_or_default());
+    Some(MetricCheck {
+        name,
+        source,
+        direction: given.direction.unwrap_or(Direction::Increase),
+        relative,
+        absolute,
+        required,
+        weight,
+        unit,
+    })
+}

@@ -17,12 +17,12 @@ use super::judgement::{Change, ChangeKind, Comparison, Finding, Side};
 use super::noise::NoiseMeasure;
 use super::settle::finding;
 use super::table::Table;
-use super::tally::{Exposure, Sighting, Stream};
+use super::tally::{Exposure, Sighting, Stream, mix_factor};
 use super::wording;
 
 /// Instances differ by this much, on the log scale, where it cannot be measured.
 const SIGMA_PRIOR: f64 = 0.1;
-/// Calls for as many requests may be so many times as many, or as few: a changed mix of operations alone changes them.
+/// Calls for as many requests may be so many times as many, or as few, beyond what a changed mix of operations explains.
 const FACTOR: f64 = 1.5;
 /// … and fail so many times as often.
 const FAILING_FACTOR: f64 = 2.0;
@@ -48,8 +48,10 @@ struct Tested<'a> {
 
 /// Compares. The changes are those that may be named, the surest first.
 pub(super) fn compare_calls(table: &Table<'_>, exposure: &Exposure, policy: &Policy, evidence: &Evidence) -> (Comparison, Vec<Change>) {
+    // Which operation makes a call is not known.
+    let mix = [false, true].map(|downwards| mix_factor(table, downwards));
     let tested: Vec<Tested<'_>> =
-        streams(table, exposure, evidence).iter().flat_map(|(called, streams)| test(table, exposure, *called, streams)).collect();
+        streams(table, exposure, evidence).iter().flat_map(|(called, streams)| test(table, exposure, mix, *called, streams)).collect();
     let ln_each: Vec<f64> = tested.iter().map(|one| one.ln_e).collect();
     let changes: Vec<Change> = e_bh(&ln_each, policy.alpha()).into_iter().map(|index| change(&tested[index])).collect();
     let parts: Vec<(f64, f64)> = ln_each.iter().map(|ln_e| (1.0, *ln_e)).collect();
@@ -97,7 +99,7 @@ fn streams<'a>(table: &Table<'_>, exposure: &Exposure, evidence: &'a Evidence) -
 }
 
 /// More of them, fewer of them, and more that fail.
-fn test<'a>(table: &Table<'_>, exposure: &Exposure, called: Called<'a>, streams: &Streams) -> Vec<Tested<'a>> {
+fn test<'a>(table: &Table<'_>, exposure: &Exposure, mix: [f64; 2], called: Called<'a>, streams: &Streams) -> Vec<Tested<'a>> {
     let evidence = |stream: &Stream, null: f64, side: Alternative| {
         let counts = Counts { strata: vec![exposure.stratum(table, 0, stream, f64::INFINITY, None)] };
         let noise = NoiseMeasure::new(table, &counts, SIGMA_PRIOR).overall(table, &counts).rollback;
@@ -105,8 +107,8 @@ fn test<'a>(table: &Table<'_>, exposure: &Exposure, called: Called<'a>, streams:
         let is_known = stratum.known.events > 0.0;
         (stratum.compared, is_known, ln_evidence(&RatioLikelihood::new(&stratum.pairs, null), noise, side))
     };
-    let (compared, is_known, more) = evidence(&streams.calls, FACTOR.ln(), Alternative::Above);
-    let (_, _, fewer) = evidence(&streams.calls, -FACTOR.ln(), Alternative::Below);
+    let (compared, is_known, more) = evidence(&streams.calls, (FACTOR * mix[0]).ln(), Alternative::Above);
+    let (_, _, fewer) = evidence(&streams.calls, -(FACTOR * mix[1]).ln(), Alternative::Below);
     let mut tested = vec![
         Tested { called, kind: if is_known { ChangeKind::MoreCalls } else { ChangeKind::NewCall }, compared, ln_e: more },
         Tested {
@@ -117,7 +119,7 @@ fn test<'a>(table: &Table<'_>, exposure: &Exposure, called: Called<'a>, streams:
         },
     ];
     if streams.failed.total() > 0.0 {
-        let (compared, _, failing) = evidence(&streams.failed, FAILING_FACTOR.ln(), Alternative::Above);
+        let (compared, _, failing) = evidence(&streams.failed, (FAILING_FACTOR * mix[0]).ln(), Alternative::Above);
         tested.push(Tested { called, kind: ChangeKind::FailingCalls, compared, ln_e: failing });
     }
     tested

@@ -98,7 +98,7 @@ pub(super) fn of_latency(table: &Table<'_>, policy: &Policy, quantile: &Quantile
 pub(super) fn of_log_errors(policy: &Policy, known: &LogErrors<'_>, distinct: &[DistinctError<'_>]) -> Vec<Culprit> {
     let suspects = suspects(&known.answer, policy.alpha()).into_iter();
     let named = suspects.filter_map(|(stratum, share)| {
-        let error = known.errors[stratum.operation]?;
+        let error = known.errors[stratum.operation].example?;
         let traces = distinct.iter().find(|one| one.fingerprint() == &error.fingerprint).map(|one| one.traces().to_vec());
         let (pair, named) = (&stratum.compared, log_errors::named(error));
         let ratio = rate_ratio(&RatioLikelihood::new([pair], 0.0), stratum.noise.rollback);

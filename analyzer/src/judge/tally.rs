@@ -1,6 +1,7 @@
 //! What is counted beside requests, such as log records and calls, against the requests that were served meanwhile.
 //!
-//! It has no operation of its own: a stratum is one kind of event, and its exposure is every request of the instance in the window.
+//! A stratum is one kind of event. Where it is known which operation it belongs to, the exposure is that operation's requests; else it is every request of the
+//! instance in the window, and the mix of operations may change the rate by itself: by no more than [`mix_factor`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,9 +10,9 @@ use haldane_store::UnixNanos;
 
 use super::counts::{RowCounts, Spot, Stratum, StratumBuilder};
 use super::evidence::Role;
-use super::table::{Part, Table};
+use super::table::{Part, Row, Table};
 
-/// The requests of each instance in each window, over all operations, sorted by window.
+/// The requests of each instance in each window, of all operations or of one, sorted by window.
 pub(super) struct Exposure {
     served: BTreeMap<Spot, f64>,
     /// By window and part: an instance that served. What an instance that serves nothing has counted is put down to it.
@@ -34,9 +35,19 @@ pub(super) struct Sighting<'a> {
 const COUNT_MAX: f64 = 1e12;
 
 impl Exposure {
+    /// Of all operations.
     pub(super) fn new(table: &Table<'_>) -> Self {
+        Self::of(table.all())
+    }
+
+    /// Of one.
+    pub(super) fn of_operation(table: &Table<'_>, operation: usize) -> Self {
+        Self::of(table.rows[operation].iter())
+    }
+
+    fn of<'t, 'a: 't>(rows: impl Iterator<Item = &'t Row<'a>>) -> Self {
         let mut served: BTreeMap<Spot, f64> = BTreeMap::new();
-        for row in table.all().filter(|row| row.requests > 0.0) {
+        for row in rows.filter(|row| row.requests > 0.0) {
             *served.entry(Spot::of(row)).or_default() += row.requests;
         }
         let mut somebody = HashMap::new();
@@ -73,6 +84,26 @@ impl Exposure {
         let own = self.served.iter().filter(|(spot, _)| spot.side == Part::Canary && spot.instance == instance);
         own.map(|(spot, requests)| (spot.window, *requests, stream.0.get(spot).copied().unwrap_or(0.0))).collect()
     }
+}
+
+/// As many requests of each cohort are added to an operation's before their shares are compared.
+const MIX_REQUESTS: f64 = 20.0;
+
+/// By how much a changed mix of operations can change a rate of the whole, each operation's own staying as it is: the greatest ratio of an operation's
+/// shares in canary and baseline, or in baseline and canary if `downwards`; at least one.
+pub(super) fn mix_factor(table: &Table<'_>, downwards: bool) -> f64 {
+    let requests = |rows: &[Row<'_>], side: Part| rows.iter().filter(|row| row.side == side).map(|row| row.requests).sum::<f64>();
+    let counts: Vec<[f64; 2]> = table.rows.iter().map(|rows| [requests(rows, Part::Baseline), requests(rows, Part::Canary)]).collect();
+    let [baseline, canary] = counts.iter().fold([0.0, 0.0], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
+    if baseline <= 0.0 || canary <= 0.0 {
+        return 1.0;
+    }
+    let ratio = |[of_baseline, of_canary]: &[f64; 2]| {
+        let scaled = of_baseline * canary / baseline;
+        let ratio = (of_canary + MIX_REQUESTS) / (scaled + MIX_REQUESTS);
+        if downwards { 1.0 / ratio } else { ratio }
+    };
+    counts.iter().map(ratio).fold(1.0, f64::max)
 }
 
 impl Stream {

@@ -104,6 +104,29 @@ fn what_both_log_alike_is_no_harm() {
 }
 
 #[test]
+fn a_changed_mix_of_operations_logs_and_calls_otherwise_and_is_no_harm() {
+    for (seed, named) in [(1, true), (2, false), (3, true), (4, false)] {
+        let mut world = world(seed);
+        (world.operations[0].share, world.operations[1].share) = ([0.9, 0.3], [0.1, 0.7]);
+        let mut evidence = world.evidence();
+        // Only paying logs and calls.
+        let quiet =
+            Evidence { cells: evidence.cells.iter().filter(|cell| &*cell.operation == "POST /pay").cloned().collect(), ..evidence.clone() };
+        let mut paying = quiet;
+        logged(&mut paying, "Usual", [0.05; 2]);
+        called(&mut paying, "GET bank", [1.0; 2], [0.05; 2]);
+        evidence.errors = paying.errors;
+        evidence.calls = paying.calls;
+        if !named {
+            evidence.errors.iter_mut().for_each(|error| error.operation = "a function of its own".into());
+        }
+        let judgement = judge(&Policy::default(), &evidence);
+        assert!(!matches!(judgement.decision, Decision::Rollback { .. }), "{judgement:?}");
+        assert!(comparison(&judgement, CheckKind::LogErrors).ln_e < 2.0 && judgement.changes.is_empty(), "{:?}", judgement.changes);
+    }
+}
+
+#[test]
 fn one_incident_that_logs_a_thousand_lines_is_one_incident() {
     let mut evidence = world(1).evidence();
     let cell =

@@ -3,10 +3,11 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use haldane_store::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::traffic::Traffic;
-use crate::world::World;
+use crate::world::{World, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_tool_starts_a_rollout_and_is_told_to_roll_back() {
@@ -45,6 +46,35 @@ async fn a_deploy_tool_starts_a_rollout_and_is_told_to_roll_back() {
     let versions = services["services"][0]["versions"].as_array().unwrap();
     assert_eq!(versions.iter().map(|version| version["requests"].as_u64().unwrap()).collect::<Vec<_>>(), [3_000, 3_000]);
     assert_eq!(world.number("SELECT count(*) FROM spans").await, 6_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_of_the_past_is_judged_at_once() {
+    let world = World::start_with(&[("HALDANE_ANALYZER__DETECT_VERSIONS", "false")]).await;
+    for (version, fails_each) in [("1.4.0", 199), ("1.5.0", 9)] {
+        Traffic { service: "payment", version, minutes: 20, requests: 6_000, fails_each }.send(&world).await;
+    }
+    until("all can be read", async || (world.number("SELECT count(*) FROM spans").await == 12_000).then_some(())).await;
+    let now = SystemClock.now();
+    let ago = |minutes: u64| now.minus(Duration::from_secs(60 * minutes)).to_rfc3339();
+    let ask = async |baseline: &str, canary: &str, more: Value| {
+        let (baseline, canary) = (json!({"service.version": baseline}), json!({"service.version": canary}));
+        let mut body =
+            json!({"service": "payment", "environment": "shop", "baseline": baseline, "canary": canary, "from": ago(20), "until": ago(2)});
+        more.as_object().unwrap().iter().for_each(|(key, value)| body[key] = value.clone());
+        world.post("/v1/analyses", &body).await
+    };
+    let bad = ask("1.4.0", "1.5.0", json!({})).await.unwrap();
+    assert_eq!((&bad["decision"], &bad["final"], &bad["rollout_id"]), (&json!("rollback"), &json!(true), &json!("")), "{bad:#}");
+    let other_way = ask("1.5.0", "1.4.0", json!({})).await.unwrap();
+    assert_ne!(other_way["decision"], json!("rollback"), "{other_way:#}");
+    let itself = ask("1.4.0", "1.4.0", json!({"baseline_source": "preceding", "from": ago(10)})).await.unwrap();
+    assert_eq!((&itself["baseline_source"], itself["decision"] == json!("rollback")), (&json!("preceding"), false), "{itself:#}");
+    assert!(itself["baseline"]["requests"].as_u64().unwrap() > 1_000);
+    assert!(ask("1.4.0", "1.4.0", json!({})).await.unwrap_err().contains("they must differ"));
+    assert!(ask("1.4.0", "1.5.0", json!({"until": ago(30)})).await.unwrap_err().contains("until has to be later than from"));
+    assert!(ask("1.4.0", "1.5.0", json!({"from": "yesterday"})).await.unwrap_err().contains("from: "));
+    assert_eq!(world.get("/v1/rollouts").await.unwrap()["rollouts"], json!([]), "nothing is kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]

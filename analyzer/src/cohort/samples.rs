@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
-use haldane_store::UnixNanos;
+use haldane_store::{Classified, Fault, UnixNanos};
 
 use super::gather::{GatherError, Question};
 use super::predicate::{spans_condition, where_clause};
@@ -42,6 +42,15 @@ pub enum MetricSqlError {
         /// The check.
         name: String,
     },
+}
+
+impl Classified for MetricSqlError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Refused { .. } | Self::Column { .. } => Fault::Invalid,
+            Self::Away { .. } => Fault::Unavailable,
+        }
+    }
 }
 
 /// Reads the samples of all checks into the evidence. What cannot be read is written down there: it must not keep the rest from being judged.

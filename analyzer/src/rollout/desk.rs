@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use haldane_store::clock::SharedClock;
 use haldane_store::ledger::{Ending, Inserted, Last, Ledger, LedgerError, RolloutQuery, VerdictRow};
-use haldane_store::schema::BUCKET_SECONDS;
 use haldane_store::{Environment, ServiceName, UnixNanos};
 use tokio::sync::{Semaphore, watch};
 
@@ -19,7 +18,6 @@ use super::standing;
 use crate::cohort::{Question, first_seen, try_sql};
 use crate::policy::Policy;
 use crate::query::Engine;
-use crate::rehearsal::{self, PastError, Plan, PlanError, PlanRequest};
 use crate::verdict::Verdict;
 
 /// How far back the start of a canary is looked for.
@@ -29,20 +27,18 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(2);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Most rollouts a page lists.
 const PAGE_MAX: u32 = 500;
-/// A plan takes seconds of a processor.
-const PLANS_AT_ONCE: usize = 1;
-/// Telemetry of the last seconds may not be whole.
-const LATENESS: Duration = Duration::from_secs(15);
-const WINDOW: Duration = Duration::from_secs(BUCKET_SECONDS);
+/// A plan takes seconds of a processor, an analysis about one.
+const ASKED_AT_ONCE: usize = 1;
 
 /// The rollouts of this installation. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Rollouts {
     ledger: Ledger,
-    engine: Engine,
-    clock: SharedClock,
+    pub(super) engine: Engine,
+    pub(super) clock: SharedClock,
     live: Arc<Live>,
-    planning: Arc<Semaphore>,
+    /// Who may have something computed at once.
+    pub(super) asking: Arc<Semaphore>,
 }
 
 /// The newest verdict of each live rollout, and a bell that rings when one changes.
@@ -63,7 +59,7 @@ impl Rollouts {
     /// The rollouts that the ledger holds.
     pub fn new(ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
         let live = Live { verdicts: RwLock::default(), bell: watch::Sender::new(0) };
-        Self { ledger, engine, clock, live: Arc::new(live), planning: Arc::new(Semaphore::new(PLANS_AT_ONCE)) }
+        Self { ledger, engine, clock, live: Arc::new(live), asking: Arc::new(Semaphore::new(ASKED_AT_ONCE)) }
     }
 
     /// Starts a rollout, or finds the one that the same request started before.
@@ -280,24 +276,6 @@ impl Rollouts {
     /// When the tables cannot be read.
     pub async fn services(&self) -> Result<Vec<ServiceSummary>, ReadError> {
         Ok(detect::services(&self.engine, self.clock.now()).await?)
-    }
-
-    /// What the judge would find in a rollout, tried on what the service did lately.
-    ///
-    /// # Errors
-    /// When the request makes no sense, the service has no past of some length, or another plan is being made.
-    pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, PlanError> {
-        let _turn = self.planning.try_acquire().map_err(|_| PlanError::Busy)?;
-        let known = detect::services(&self.engine, self.clock.now()).await.map_err(|error| PastError::Gather(error.into()))?;
-        let (service, environment) = (request.service.as_str(), request.environment.as_str());
-        let serving = known.into_iter().filter(|one| one.service == service && one.environment == environment);
-        let versions = serving.flat_map(|one| one.versions).filter(|version| version.requests > 0);
-        let Some(version) = versions.max_by_key(|version| version.requests) else {
-            return Err(PlanError::UnknownService { service: service.to_owned(), environment: environment.to_owned() });
-        };
-        let name = Some(version.version.as_str()).filter(|name| !name.is_empty());
-        let until = version.last_seen.plus(WINDOW).min(self.clock.now().minus(LATENESS)).bucket(WINDOW);
-        rehearsal::plan(&self.engine, request, name, until).await
     }
 
     /// The rollouts that are being judged.

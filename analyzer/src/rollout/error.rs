@@ -62,8 +62,7 @@ impl Classified for StartError {
             Self::SameCohorts { .. } => Fault::Invalid,
             Self::UnknownService { .. } => Fault::Missing,
             Self::Policy(error) => error.fault(),
-            Self::MetricSql(MetricSqlError::Away { .. }) => Fault::Unavailable,
-            Self::MetricSql(MetricSqlError::Refused { .. } | MetricSqlError::Column { .. }) => Fault::Invalid,
+            Self::MetricSql(error) => error.fault(),
             Self::Gather(error) => error.fault(),
             Self::Ledger(error) => error.fault(),
         }

@@ -3,6 +3,7 @@
 //! Always holds: a service and environment have one live rollout at most; a verdict is written down before anybody is told of it;
 //! a failure to compute leaves the rollout as it was.
 
+mod asked;
 mod calibrator;
 mod desk;
 mod detect;
@@ -12,6 +13,7 @@ mod record;
 mod schedule;
 mod standing;
 
+pub use asked::{AnalysisError, AnalysisRequest};
 pub use desk::Rollouts;
 pub use error::{CancelError, FindError, ReadError, StartError};
 pub use model::{

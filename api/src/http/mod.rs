@@ -3,6 +3,7 @@
 //! Always holds: an answer of 400 and above is a problem document; a request takes at most [`REQUEST_TIME_MAX`] and 1 MiB of body;
 //! a panic in a handler costs one request. Writing telemetry is not here: it has ports of its own.
 
+mod analyses;
 mod extract;
 mod health;
 mod plans;
@@ -32,6 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub use analyses::AnalysisBody;
 pub use health::Readiness;
 pub use plans::{FaultBody, FaultWord, PlanBody, PlanRequestBody, TriedBody};
 pub use query::{ColumnBody, QueryBody, ROWS_DEFAULT, ROWS_MAX, RowsBody, TRUNCATED};
@@ -142,6 +144,7 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(verdict::report))
         .routes(routes!(verdict::evidence))
         .routes(routes!(plans::plan))
+        .routes(routes!(analyses::analyse))
         .routes(routes!(services::list))
         .routes(routes!(query::query))
         .routes(routes!(health::alive))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use haldane_analyzer::verdict::Verdict;
 use haldane_api::Problem;
-use haldane_api::http::{PlanBody, PlanRequestBody, QueryBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED};
+use haldane_api::http::{DecisionBody, PlanBody, PlanRequestBody, QueryBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -142,6 +142,11 @@ impl Client {
             None => request,
         };
         self.read(self.send(request).await?).await
+    }
+
+    /// Ends a rollout by a person's decision: `promote` or `rollback`.
+    pub(crate) async fn decide(&self, id: &str, decision: &str, body: &DecisionBody) -> Result<RolloutBody, ClientError> {
+        self.read(self.send(self.request(Method::POST, &["v1", "rollouts", id, decision]).json(body)).await?).await
     }
 
     /// The verdict; if `after` is given, waits up to `wait` for another than that one.

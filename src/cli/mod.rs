@@ -67,7 +67,7 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
   haldane query \"SELECT service_name, count(*) FROM spans GROUP BY 1 ORDER BY 2 DESC\"
   haldane query --data ./data --format csv \"SELECT * FROM errors LIMIT 10\"")]
     Query(query::QueryArgs),
-    /// Start, find and cancel rollouts
+    /// Start, find, cancel and decide rollouts
     #[command(subcommand)]
     Rollout(rollout::RolloutCommand),
     /// Show the verdict on a rollout, or wait for it

@@ -1,7 +1,7 @@
-//! `haldane rollout`: starting, finding and cancelling rollouts.
+//! `haldane rollout`: starting, finding, cancelling and deciding rollouts.
 
 use clap::{Args, Subcommand};
-use haldane_api::http::RolloutBody;
+use haldane_api::http::{DecisionBody, RolloutBody};
 
 use super::client::ListQuery;
 use super::target::{ChangeArgs, ServerArgs};
@@ -23,6 +23,16 @@ pub(crate) enum RolloutCommand {
     /// Cancel a rollout: it is judged no further
     #[command(after_help = "Example:\n  haldane rollout cancel 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 --reason \"wrong build\"")]
     Cancel(CancelArgs),
+    /// Promote a rollout, whatever the judge says
+    #[command(
+        after_help = "Example:\n  haldane rollout promote 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 --reason \"the errors are a partner's, see INC-812\""
+    )]
+    Promote(DecideArgs),
+    /// Roll a rollout back, whatever the judge says
+    #[command(
+        after_help = "Example:\n  haldane rollout rollback 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 --reason \"customers report wrong totals\""
+    )]
+    Rollback(DecideArgs),
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +91,23 @@ pub(crate) struct CancelArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DecideArgs {
+    /// The rollout.
+    #[arg(value_name = "ROLLOUT")]
+    id: String,
+    /// Why; kept with the rollout.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who decides.
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
+    actor: Option<String>,
+    #[command(flatten)]
+    form: FormArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
 struct FormArgs {
     /// Print JSON.
     #[arg(long)]
@@ -99,7 +126,14 @@ pub(crate) async fn run(command: RolloutCommand) -> Result<Exit, CliError> {
         RolloutCommand::List(args) => list(args).await,
         RolloutCommand::Show(args) => print(&args.server.client()?.rollout(&args.id).await?, &args.form),
         RolloutCommand::Cancel(args) => print(&args.server.client()?.cancel(&args.id, args.reason.as_deref()).await?, &args.form),
+        RolloutCommand::Promote(args) => decide(args, "promote").await,
+        RolloutCommand::Rollback(args) => decide(args, "rollback").await,
     }
+}
+
+async fn decide(args: DecideArgs, decision: &str) -> Result<Exit, CliError> {
+    let body = DecisionBody { reason: args.reason, actor: args.actor.filter(|actor| !actor.is_empty()) };
+    print(&args.server.client()?.decide(&args.id, decision, &body).await?, &args.form)
 }
 
 async fn list(args: ListArgs) -> Result<Exit, CliError> {

@@ -329,8 +329,28 @@ async fn a_rollout_is_started_found_shown_and_cancelled() {
     assert_eq!(undecided.status.code(), Some(4), "{}", stdout(&undecided));
     let table = stdout(&haldane(&world.api, &["rollout", "list"]));
     let id = table.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    refused(&haldane(&world.api, &["rollout", "rollback", &id, "--reason", " "]), "reason: needs 1 to");
     let cancelled = haldane(&world.api, &["rollout", "cancel", &id, "--reason", "wrong build"]);
     assert!(stdout(&cancelled).contains("cancelled: wrong build"), "{}", stdout(&cancelled));
     assert_eq!(haldane(&world.api, &["verdict", &id]).status.code(), Some(3));
-    assert!(haldane(&world.api, &other).status.success());
+    let next = haldane(&world.api, &other);
+    assert!(next.status.success());
+
+    let id = stdout(&next).lines().next().unwrap().trim_start_matches("rollout ").to_owned();
+    let waits = Command::new(env!("CARGO_BIN_EXE_haldane"))
+        .env("HALDANE_URL", &world.api)
+        .args(["verdict", &id, "--wait", "1m"])
+        .stdout(std::process::Stdio::piped())
+        .spawn();
+    let decided = haldane(&world.api, &["rollout", "rollback", &id, "--reason", "customers report wrong totals", "--actor", "ann"]);
+    assert!(
+        stdout(&decided).contains("rolled_back: rolled back by ann: customers report wrong totals"),
+        "{}{}",
+        stdout(&decided),
+        stderr(&decided)
+    );
+    let told = waits.unwrap().wait_with_output().unwrap();
+    assert_eq!(told.status.code(), Some(1), "who waits is told");
+    assert!(String::from_utf8(told.stdout).unwrap().contains("rolled back by ann: customers report wrong totals"));
+    refused(&haldane(&world.api, &["rollout", "promote", &id, "--reason", "no"]), "already ended");
 }

@@ -12,7 +12,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::detect;
 use super::error::{CancelError, FindError, ReadError, StartError};
-use super::model::{Origin, Rollout, RolloutFilter, RolloutId, RolloutPage, RolloutState, ServiceSummary, StartRollout, Started};
+use super::model::{
+    Origin, PersonalDecision, Rollout, RolloutFilter, RolloutId, RolloutPage, RolloutState, ServiceSummary, StartRollout, Started,
+};
 use super::record::{from_row, is_same, to_row};
 use super::standing;
 use crate::cohort::{Question, first_seen, try_sql};
@@ -208,18 +210,34 @@ impl Rollouts {
         Ok(RolloutPage { rollouts, next })
     }
 
-    /// Ends a live rollout without a verdict.
+    /// Ends a live rollout by a person's decision, whatever the judge says.
     ///
     /// # Errors
     /// When there is none of that id, or it has ended.
-    pub async fn cancel(&self, id: &RolloutId, reason: &str) -> Result<Rollout, CancelError> {
+    pub async fn decide(&self, id: &RolloutId, decided: &PersonalDecision) -> Result<Rollout, CancelError> {
+        let (state, word) = match decided.promote {
+            true => (RolloutState::Promoted, "promoted"),
+            false => (RolloutState::RolledBack, "rolled back"),
+        };
+        let reason = format!("{word} by {}: {}", decided.actor, decided.reason);
+        self.end(id, Ending { state: state.as_str().to_owned(), reason, at: self.clock.now() }).await
+    }
+
+    async fn end(&self, id: &RolloutId, ending: Ending) -> Result<Rollout, CancelError> {
         let rollout = self.get(id).await?;
-        let ending = Ending { state: RolloutState::Cancelled.as_str().to_owned(), reason: reason.to_owned(), at: self.clock.now() };
         if !self.ledger.end_rollout(id.as_str(), &ending).await? {
             return Err(CancelError::Ended { id: id.clone(), state: rollout.state.as_str() });
         }
         self.forget(id);
         Ok(self.get(id).await?)
+    }
+
+    /// Ends a live rollout without a verdict.
+    ///
+    /// # Errors
+    /// When there is none of that id, or it has ended.
+    pub async fn cancel(&self, id: &RolloutId, reason: &str) -> Result<Rollout, CancelError> {
+        self.end(id, Ending { state: RolloutState::Cancelled.as_str().to_owned(), reason: reason.to_owned(), at: self.clock.now() }).await
     }
 
     /// The newest verdict. Before the first judgement: `continue`, for want of data. Of a rollout that was cancelled or replaced: final.

@@ -17,7 +17,7 @@ pub use asked::{AnalysisError, AnalysisRequest};
 pub use desk::Rollouts;
 pub use error::{CancelError, FindError, ReadError, StartError};
 pub use model::{
-    Origin, Rollout, RolloutFilter, RolloutId, RolloutIdError, RolloutPage, RolloutState, ServiceSummary, StartRollout, Started, Strategy,
-    VersionSummary,
+    Origin, PersonalDecision, Rollout, RolloutFilter, RolloutId, RolloutIdError, RolloutPage, RolloutState, ServiceSummary, StartRollout,
+    Started, Strategy, VersionSummary,
 };
 pub use schedule::{AnalyzerConfig, Scheduler};

@@ -144,7 +144,7 @@ pub struct Rollout {
     pub strategy: Strategy,
     /// Where it stands.
     pub state: RolloutState,
-    /// Why it is there, when it was cancelled, expired or replaced; empty otherwise.
+    /// Why it is there, when it has ended.
     pub state_reason: String,
     /// Who started it.
     pub origin: Origin,
@@ -181,6 +181,17 @@ pub struct StartRollout {
     pub metadata: BTreeMap<String, String>,
     /// The same key finds the same rollout, even one that has ended.
     pub idempotency_key: Option<String>,
+}
+
+/// What a person decided, over the judge's head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonalDecision {
+    /// Whether to promote; else to roll back.
+    pub promote: bool,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What starting did.

@@ -1,4 +1,4 @@
-//! What to tell of a rollout that has no verdict of its own: not judged yet, or ended by a person.
+//! What to tell of a rollout that has no last verdict of its own: not judged yet, or ended by a person.
 
 use haldane_store::UnixNanos;
 
@@ -14,6 +14,8 @@ pub(super) fn verdict(rollout: &Rollout, latest: Option<Verdict>) -> Verdict {
     let latest = latest.unwrap_or_else(|| nothing_yet(rollout));
     match rollout.state {
         RolloutState::Cancelled if !latest.is_final => cancelled(rollout, latest),
+        RolloutState::Promoted if !latest.is_final => decided(rollout, latest, VerdictDecision::Promote, VerdictStatus::Succeeded, 100),
+        RolloutState::RolledBack if !latest.is_final => decided(rollout, latest, VerdictDecision::Rollback, VerdictStatus::Failed, 0),
         RolloutState::Pending
         | RolloutState::Running
         | RolloutState::Promoted
@@ -21,6 +23,25 @@ pub(super) fn verdict(rollout: &Rollout, latest: Option<Verdict>) -> Verdict {
         | RolloutState::Inconclusive
         | RolloutState::Cancelled
         | RolloutState::Expired => latest,
+    }
+}
+
+/// By a person: the judge's own numbers stay as they were.
+fn decided(rollout: &Rollout, latest: Verdict, decision: VerdictDecision, status: VerdictStatus, score: u8) -> Verdict {
+    let reason = rollout.state_reason.clone();
+    Verdict {
+        sequence: latest.sequence + 1,
+        decision,
+        is_final: true,
+        status,
+        score,
+        progress: reason.clone(),
+        inconclusive_because: None,
+        reasons: std::iter::once(reason.clone()).chain(latest.reasons).collect(),
+        reason,
+        decided_at: rollout.ended_at.map_or(latest.decided_at, UnixNanos::to_rfc3339),
+        poll_after_seconds: 0,
+        ..latest
     }
 }
 

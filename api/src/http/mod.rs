@@ -37,7 +37,7 @@ pub use analyses::AnalysisBody;
 pub use health::Readiness;
 pub use plans::{FaultBody, FaultWord, PlanBody, PlanRequestBody, TriedBody};
 pub use query::{ColumnBody, QueryBody, ROWS_DEFAULT, ROWS_MAX, RowsBody, TRUNCATED};
-pub use rollouts::{LinksBody, OriginWord, RolloutBody, RolloutListBody, StartRolloutBody, StateWord, StrategyWord};
+pub use rollouts::{DecisionBody, LinksBody, OriginWord, RolloutBody, RolloutListBody, StartRolloutBody, StateWord, StrategyWord};
 pub use services::{ServiceBody, ServiceListBody, VersionBody};
 pub use verdict::WAIT_MAX;
 pub use wait::{SpanError, parse_span, show_span};
@@ -140,6 +140,8 @@ fn routes() -> OpenApiRouter<Doors> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(rollouts::start, rollouts::list))
         .routes(routes!(rollouts::show, rollouts::cancel))
+        .routes(routes!(rollouts::promote))
+        .routes(routes!(rollouts::roll_back))
         .routes(routes!(verdict::verdict))
         .routes(routes!(verdict::report))
         .routes(routes!(verdict::evidence))

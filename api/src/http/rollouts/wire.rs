@@ -61,7 +61,7 @@ pub struct RolloutBody {
     pub environment: String,
     /// Where it stands.
     pub state: StateWord,
-    /// Why it is there, if it was cancelled, has expired or was replaced.
+    /// Why it is there, once it has ended.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub state_reason: String,
     /// Picks the version that is known.

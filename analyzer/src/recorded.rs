@@ -104,7 +104,7 @@ pub struct Finding {
 
 /// Windowed counts as metrics, a sample for each whole minute in which a cohort served.
 pub fn minutes(evidence: &Evidence) -> Vec<Metric> {
-    let metrics = judge::minutes(evidence, Duration::MAX).into_iter().map(|samples| Metric {
+    let metrics = judge::Minutes::new(evidence).samples(Duration::MAX).into_iter().map(|samples| Metric {
         name: samples.name.to_owned(),
         kind: if samples.name == "error_rate" { Kind::ErrorRate } else { Kind::Latency },
         direction: Direction::Increase,

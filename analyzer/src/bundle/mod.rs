@@ -25,7 +25,7 @@ use crate::policy::{Policy, PolicyError, PolicyOverrides};
 use crate::verdict::{self, Verdict, VerdictSubject};
 
 /// Of this layout. Another one is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const HEAD: &str = "haldane.head";
 const VERDICT: &str = "haldane.verdict";
 /// A larger file is not written.

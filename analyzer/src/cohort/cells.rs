@@ -20,11 +20,14 @@ type CallKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
 
 /// More keys of each kind than this are not held: a key takes some hundred bytes, and a judgement about a microsecond.
 const KEYS_MAX: usize = 300_000;
-/// How wide windows become, step by step, where there are more.
-const WIDTHS: [Duration; 4] =
-    [Duration::from_secs(BUCKET_SECONDS), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(1800)];
+/// How wide the windows of requests become, step by step, where there are more.
+const WIDTHS: [Duration; 3] = [Duration::from_secs(BUCKET_SECONDS), Duration::from_secs(60), Duration::from_secs(300)];
 /// Then so many operations are kept apart, those with most requests.
 const OPERATIONS_KEPT: [usize; 3] = [200, 20, 0];
+/// What errors lose, step by step: their operation, their instance, and being told apart but for the most frequent ones.
+const FINGERPRINTS_KEPT: [usize; 4] = [usize::MAX, usize::MAX, 500, 50];
+/// So many called names are kept apart, those with most calls.
+const NAMES_KEPT: [usize; 3] = [200, 50, 5];
 
 /// Rows added up by key, of which there is a limit.
 #[derive(Debug)]
@@ -34,10 +37,16 @@ pub(super) struct CellRows {
     calls: BTreeMap<CallKey, CallCount>,
     names: Names,
     keys_max: usize,
-    /// How often something was given up.
+    /// How often the cells became coarser.
     coarser: usize,
     /// Operations that are kept apart, once not all are.
     kept: Option<HashSet<Arc<str>>>,
+    /// How much of the errors was given up.
+    fewer_errors: usize,
+    fingerprints: Option<HashSet<Arc<str>>>,
+    /// How much of the calls was given up.
+    fewer_calls: usize,
+    called: Option<HashSet<Arc<str>>>,
 }
 
 impl Default for CellRows {
@@ -49,7 +58,9 @@ impl Default for CellRows {
 impl CellRows {
     fn new(keys_max: usize) -> Self {
         let (cells, errors, calls) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { cells, errors, calls, names: Names::default(), keys_max, coarser: 0, kept: None }
+        let (coarser, fewer_errors, fewer_calls) = (0, 0, 0);
+        let (kept, fingerprints, called) = (None, None, None);
+        Self { cells, errors, calls, names: Names::default(), keys_max, coarser, kept, fewer_errors, fingerprints, fewer_calls, called }
     }
 
     pub(super) fn add_cells(&mut self, role: Role, batch: &RecordBatch) -> Result<(), GatherError> {
@@ -67,46 +78,41 @@ impl CellRows {
         WIDTHS[self.coarser.min(WIDTHS.len() - 1)]
     }
 
-    /// Gives up what there is too much of: first the fineness of windows, then that of operations.
+    /// Gives up what there is too much of. Requests become coarser for their own sake only: they decide, errors and calls explain.
     fn limit(&mut self) {
-        let most = |rows: &Self| rows.cells.len().max(rows.errors.len()).max(rows.calls.len());
-        while most(self) > self.keys_max && self.coarser < WIDTHS.len() - 1 + OPERATIONS_KEPT.len() {
+        while self.cells.len() > self.keys_max && self.coarser < WIDTHS.len() - 1 + OPERATIONS_KEPT.len() {
             self.coarser += 1;
             if let Some(step) = self.coarser.checked_sub(WIDTHS.len()) {
-                self.kept = Some(self.most_frequent(OPERATIONS_KEPT[step]));
+                let requests = self.cells.values().map(|cell| (&cell.operation, cell.requests));
+                self.kept = Some(most_frequent(requests, OPERATIONS_KEPT[step]));
             }
-            self.regroup();
+            self.regroup_cells();
+        }
+        while self.errors.len() > self.keys_max && self.fewer_errors < FINGERPRINTS_KEPT.len() {
+            let kept = FINGERPRINTS_KEPT[self.fewer_errors];
+            if kept < usize::MAX {
+                self.fingerprints = Some(most_frequent(self.errors.values().map(|error| (&error.fingerprint, error.count)), kept));
+            }
+            self.fewer_errors += 1;
+            std::mem::take(&mut self.errors).into_values().for_each(|error| self.put_error(error));
+        }
+        while self.calls.len() > self.keys_max && self.fewer_calls < NAMES_KEPT.len() {
+            self.called = Some(most_frequent(self.calls.values().map(|call| (&call.name, call.count)), NAMES_KEPT[self.fewer_calls]));
+            self.fewer_calls += 1;
+            std::mem::take(&mut self.calls).into_values().for_each(|call| self.put_call(call));
         }
     }
 
-    fn most_frequent(&self, count: usize) -> HashSet<Arc<str>> {
-        let mut requests: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
-        for cell in self.cells.values() {
-            let known = requests.entry(&cell.operation).or_default();
-            *known = known.saturating_add(cell.requests);
-        }
-        let mut sorted: Vec<(&Arc<str>, u64)> = requests.into_iter().collect();
-        sorted.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        sorted.into_iter().take(count).map(|(operation, _)| operation.clone()).collect()
-    }
-
-    /// Adds everything up anew under the keys that are left.
-    fn regroup(&mut self) {
+    /// Adds all cells up anew under the keys that are left.
+    fn regroup_cells(&mut self) {
         let width = self.window();
-        let (cells, errors, calls) = (std::mem::take(&mut self.cells), std::mem::take(&mut self.errors), std::mem::take(&mut self.calls));
-        for old in cells.into_values() {
+        for old in std::mem::take(&mut self.cells).into_values() {
             let cell = self.cell(old.at.bucket(width), old.cohort, &old.operation, &old.instance);
             cell.requests = cell.requests.saturating_add(old.requests);
             cell.errors = cell.errors.saturating_add(old.errors);
             cell.durations.merge(&old.durations);
             cell.error_trace = cell.error_trace.take().or(old.error_trace);
             cell.slow_trace = old.slow_trace.or_else(|| cell.slow_trace.take());
-        }
-        for old in errors.into_values() {
-            self.put_error(ErrorCount { at: old.at.bucket(width), ..old });
-        }
-        for old in calls.into_values() {
-            self.put_call(CallCount { at: old.at.bucket(width), ..old });
         }
     }
 
@@ -117,8 +123,12 @@ impl CellRows {
     }
 
     fn put_error(&mut self, error: ErrorCount) {
-        let operation = self.operation(&error.operation);
-        let key = (error.at, error.cohort, operation.clone(), error.instance.clone(), error.fingerprint.clone());
+        let operation = self.names.get(if self.fewer_errors > 0 { "" } else { &error.operation });
+        let instance = self.names.get(if self.fewer_errors > 1 { "" } else { &error.instance });
+        let is_kept = self.fingerprints.as_ref().is_none_or(|kept| kept.contains(&error.fingerprint));
+        let fingerprint = self.names.get(if is_kept { &error.fingerprint } else { OTHER_OPERATION });
+        let error = ErrorCount { operation, instance, fingerprint, ..error };
+        let key = (error.at, error.cohort, error.operation.clone(), error.instance.clone(), error.fingerprint.clone());
         match self.errors.entry(key) {
             Entry::Occupied(known) => {
                 let known = known.into_mut();
@@ -126,12 +136,14 @@ impl CellRows {
                 known.trace = known.trace.take().or(error.trace);
             }
             Entry::Vacant(place) => {
-                place.insert(ErrorCount { operation, ..error });
+                place.insert(error);
             }
         }
     }
 
     fn put_call(&mut self, call: CallCount) {
+        let is_kept = self.called.as_ref().is_none_or(|kept| kept.contains(&call.name));
+        let call = CallCount { name: self.names.get(if is_kept { &call.name } else { OTHER_OPERATION }), ..call };
         let key = (call.at, call.cohort, call.instance.clone(), call.kind.clone(), call.name.clone());
         match self.calls.entry(key) {
             Entry::Occupied(known) => {
@@ -198,10 +210,9 @@ impl CellRows {
         let (fingerprints, sources) = (columns.texts("fingerprint")?, columns.texts("source")?);
         let (kinds, messages) = (columns.texts("error_type")?, columns.texts("message")?);
         let (counts, traces) = (columns.longs("count")?, columns.texts("trace_id")?);
-        let width = self.window();
         for (row, at) in times.iter().copied().enumerate() {
             let error = ErrorCount {
-                at: at.bucket(width),
+                at,
                 cohort: role,
                 operation: self.names.get(text(&operations, row)),
                 instance: self.names.get(text(&instances, row)),
@@ -222,10 +233,9 @@ impl CellRows {
         let columns = Columns { table: "red", batch };
         let (times, kinds, called) = (columns.times("time")?, columns.texts("span_kind")?, columns.texts("name")?);
         let (instances, counts, errors) = (columns.texts("service_instance_id")?, columns.longs("count")?, columns.longs("errors")?);
-        let width = self.window();
         for (row, at) in times.iter().copied().enumerate() {
             let call = CallCount {
-                at: at.bucket(width),
+                at,
                 cohort: role,
                 instance: self.names.get(text(&instances, row)),
                 kind: self.names.get(text(&kinds, row)),
@@ -249,6 +259,18 @@ impl CellRows {
         let key = (at, cohort, operation.clone(), instance.clone());
         self.cells.entry(key).or_insert_with(|| Cell::new(at, cohort, operation, instance))
     }
+}
+
+/// Those that count most, so many of them.
+fn most_frequent<'a>(counts: impl Iterator<Item = (&'a Arc<str>, u64)>, kept: usize) -> HashSet<Arc<str>> {
+    let mut sums: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
+    for (name, count) in counts {
+        let known = sums.entry(name).or_default();
+        *known = known.saturating_add(count);
+    }
+    let mut sorted: Vec<(&Arc<str>, u64)> = sums.into_iter().collect();
+    sorted.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    sorted.into_iter().take(kept).map(|(name, _)| name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -283,11 +305,11 @@ mod tests {
         assert_eq!((window, whole.len()), (Duration::from_secs(10), 1_800));
         let (window, wider) = of(400, 30, 60);
         assert_eq!((window, wider.len(), requests(&wider)), (Duration::from_secs(60), 300, requests(&whole)));
-        let (window, fewer) = of(25, 30, 60);
-        assert_eq!((window, requests(&fewer)), (Duration::from_secs(1800), requests(&whole)));
+        let (window, fewer) = of(45, 30, 60);
+        assert_eq!((window, requests(&fewer)), (Duration::from_secs(300), requests(&whole)));
         let names: Vec<&str> = fewer.iter().map(|cell| &*cell.operation).collect();
         assert!(
-            names.len() == 21 && names.contains(&"GET /0") && names.contains(&OTHER_OPERATION) && !names.contains(&"GET /29"),
+            names.len() == 42 && names.contains(&"GET /0") && names.contains(&OTHER_OPERATION) && !names.contains(&"GET /29"),
             "{names:?}"
         );
         assert!(fewer.iter().all(|cell| cell.durations.count() == cell.requests));

@@ -101,7 +101,11 @@ pub(crate) async fn count_rows(engine: &Engine, question: &Question<'_>) -> Resu
         Source::Rollups => ("red", chosen.rollups),
         Source::Spans => ("spans", chosen.spans),
     };
-    let sql = format!("SELECT count(*) AS rows FROM {table} WHERE {chosen} AND {range}");
+    let kind = match source_of(question.baseline) {
+        Source::Rollups => "span_kind",
+        Source::Spans => "kind",
+    };
+    let sql = format!("SELECT count(*) AS rows FROM {table} WHERE {chosen} AND {range} AND {kind} IN {}", sql::REQUEST_KINDS);
     columns::first_count(&engine.sql(&sql).await?.batches)
 }
 

@@ -1,7 +1,7 @@
 //! The queries for evidence.
 
 /// A request is a span of these kinds; a service that has none of them is judged by its internal spans.
-const REQUEST_KINDS: &str = "('SERVER', 'CONSUMER')";
+pub(super) const REQUEST_KINDS: &str = "('SERVER', 'CONSUMER')";
 
 pub(super) fn red_sql(chosen: &str, range: &str) -> String {
     format!(

@@ -11,7 +11,7 @@ use crate::policy::{CheckKind, KayentaRule, Policy};
 
 use super::evidence::Evidence;
 use super::judgement::{Comparison, Decision, Doubt, Finding, Judgement, NonEmpty, Proof, Regression, Side};
-use super::minutes::{MinuteSamples, minutes};
+use super::minutes::{MinuteSamples, Minutes};
 use super::wording;
 use super::{Table, decide};
 
@@ -19,26 +19,30 @@ use super::{Table, decide};
 pub(super) fn judge(policy: &Policy, rule: KayentaRule, evidence: &Evidence, table: &Table<'_>) -> Judgement {
     let lifetime = policy.max_duration();
     let elapsed = evidence.until.since(evidence.started_at).min(lifetime);
+    // A rollout may begin in the middle of a window: its last whole one ends a little before its time is over.
+    let is_over = elapsed + evidence.window > lifetime;
+    let minutes = Minutes::new(evidence);
     let mut look: Option<Look> = None;
     let mut after = Duration::ZERO;
     while after < lifetime {
         after = (after + rule.interval).min(lifetime);
-        if after > elapsed {
+        if after > elapsed && !(after == lifetime && is_over) {
             break;
         }
-        let now = Look::new(rule, evidence, after);
+        let now = Look::new(rule, &minutes, after);
         let fails = now.score.score <= rule.marginal && now.has_data();
         look = Some(now);
         if fails {
             break;
         }
     }
+    let left = if is_over { Duration::ZERO } else { lifetime.saturating_sub(elapsed) };
     let cohorts = decide::cohorts(table);
     let decision = match &look {
         Some(look) if look.has_data() && look.score.score <= rule.marginal => fail(look),
         Some(look) if look.has_data() && look.after >= lifetime && look.score.score >= rule.pass => pass(look),
         Some(look) if look.has_data() && look.after >= lifetime => fail(look),
-        look => undecided(look.as_ref(), decide::missing(&cohorts), (elapsed, lifetime)),
+        look => undecided(look.as_ref(), decide::missing(&cohorts), left),
     };
     let comparisons = look.as_ref().map(|look| look.comparisons(policy)).unwrap_or_default();
     let (baseline, canary) = cohorts;
@@ -69,9 +73,9 @@ struct Look {
 }
 
 impl Look {
-    fn new(rule: KayentaRule, evidence: &Evidence, after: Duration) -> Self {
+    fn new(rule: KayentaRule, minutes: &Minutes, after: Duration) -> Self {
         let config = MetricConfig { direction: Direction::Increase, ..MetricConfig::default() };
-        let classified = minutes(evidence, after).into_iter().map(|samples| {
+        let classified = minutes.samples(after).into_iter().map(|samples| {
             let label = classify(&samples.canary, &samples.baseline, &config).classification;
             Metric { samples, label }
         });
@@ -158,8 +162,7 @@ fn pass(look: &Look) -> Decision {
     Decision::Promote { proofs }
 }
 
-fn undecided(look: Option<&Look>, missing: Option<Doubt>, (elapsed, lifetime): (Duration, Duration)) -> Decision {
-    let left = lifetime.saturating_sub(elapsed);
+fn undecided(look: Option<&Look>, missing: Option<Doubt>, left: Duration) -> Decision {
     let scheduled = Doubt::Scheduled { seen: look.map(Look::sentence), left };
     let doubts = match missing {
         Some(missing) => NonEmpty { first: missing, rest: vec![scheduled] },

@@ -1,9 +1,10 @@
 //! The check `log_errors`: are more errors and exceptions logged for as many requests, and which?
 //!
-//! An error that a service catches, logs and hides behind a default answer moves no rate of failed requests. Each distinct error of an operation is a stratum:
-//! what all of them have in common counts, and so does one that grows among many that do not.
+//! An error that a service catches, logs and hides behind a default answer moves no rate of failed requests. Each distinct error is a stratum: what all
+//! of them have in common counts, and so does one that grows among many that do not. In which operation an error is logged is known only by luck (when its span
+//! came in the same batch), so that all requests are its exposure, and the margin allows for what a changed mix of operations does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::policy::{CheckKind, Policy};
 
@@ -21,8 +22,6 @@ use super::wording;
 const SIGMA_PRIOR: f64 = 0.2;
 /// So many distinct errors are looked at one by one, the most frequent ones; the others together.
 const DISTINCT_MAX: usize = 50;
-/// An error counts once for a request at most: one incident may log a thousand lines.
-const PER_REQUEST: f64 = 1.0;
 
 /// What came of the check.
 pub(super) struct LogErrors<'a> {
@@ -36,100 +35,62 @@ pub(super) struct LogErrors<'a> {
 pub(super) struct LoggedError<'a> {
     /// One sight of the error; none for those that are looked at together.
     pub(super) example: Option<&'a ErrorCount>,
-    /// The operation in which it is logged, if it is one that is served.
-    operation: Option<usize>,
     stream: Stream,
 }
 
 /// Compares.
-pub(super) fn compare_log_errors<'a>(table: &Table<'_>, all: &Exposure, policy: &Policy, evidence: &'a Evidence) -> LogErrors<'a> {
-    let exposures = Exposures::new(table, all, evidence);
-    let errors = errors(table, &exposures, evidence);
+pub(super) fn compare_log_errors<'a>(table: &Table<'_>, exposure: &Exposure, policy: &Policy, evidence: &'a Evidence) -> LogErrors<'a> {
+    let errors = errors(table, exposure, evidence);
     let counts = |without: Option<u32>| Counts {
-        strata: errors
-            .iter()
-            .enumerate()
-            .map(|(number, error)| exposures.of(error.operation).stratum(table, number, &error.stream, PER_REQUEST, without))
-            .collect(),
+        strata: errors.iter().enumerate().map(|(number, error)| exposure.stratum(table, number, &error.stream, without)).collect(),
     };
     let question = question(table, &errors, policy);
     let all = counts(None);
     let mut answer = compare(table, &all, &question);
     let suspicious = answer.ln_e >= -0.5 * policy.alpha().ln();
-    let rows_of = |number: usize, instance: u32| exposures.of(errors[number].operation).rows_of(&errors[number].stream, instance);
+    let rows_of = |number: usize, instance: u32| exposure.rows_of(&errors[number].stream, instance);
     if suspicious && let Some(instance) = lone_and_brief(table, &all, |stratum, instance| rows_of(stratum.operation, instance)) {
         answer.ln_e = answer.ln_e.min(compare(table, &counts(Some(instance)), &question).ln_e);
     }
     let worst = answer.strata.iter().max_by(|a, b| a.excess().total_cmp(&b.excess())).and_then(|stratum| errors[stratum.operation].example);
-    let comparison = comparison(table, policy, &exposures, &answer, worst);
+    let comparison = comparison(table, policy, exposure, &answer, worst);
     LogErrors { comparison, answer, errors }
 }
 
-/// The requests that errors are set against.
-struct Exposures<'e> {
-    all: &'e Exposure,
-    by_operation: BTreeMap<usize, Exposure>,
-}
-
-impl<'e> Exposures<'e> {
-    fn new(table: &Table<'_>, all: &'e Exposure, evidence: &Evidence) -> Self {
-        let named: BTreeSet<usize> = logged(evidence).filter_map(|error| table.operation_number(&error.operation)).collect();
-        Self { all, by_operation: named.into_iter().map(|number| (number, Exposure::of_operation(table, number))).collect() }
-    }
-
-    fn of(&self, operation: Option<usize>) -> &Exposure {
-        operation.and_then(|number| self.by_operation.get(&number)).unwrap_or(self.all)
-    }
-}
-
-/// What has only a status is a failed request, and counts as one.
-fn logged(evidence: &Evidence) -> impl Iterator<Item = &ErrorCount> {
-    evidence.errors.iter().filter(|error| matches!(&*error.source, "log" | "exception"))
-}
-
-/// One for each of the most frequent errors of an operation, then one for the others of each operation, and one of no operation, which is there in any
-/// case: it carries the requests.
-fn errors<'a>(table: &Table<'_>, exposures: &Exposures<'_>, evidence: &'a Evidence) -> Vec<LoggedError<'a>> {
-    let mut known: BTreeMap<(&str, Option<usize>), LoggedError<'a>> = BTreeMap::new();
-    for error in logged(evidence) {
-        let operation = table.operation_number(&error.operation);
-        let place = known.entry((&error.fingerprint, operation));
-        let one = place.or_insert_with(|| LoggedError { example: Some(error), operation, stream: Stream::default() });
+/// One for each of the most frequent errors, then one for the others, which is there in any case: it carries the requests.
+fn errors<'a>(table: &Table<'_>, exposure: &Exposure, evidence: &'a Evidence) -> Vec<LoggedError<'a>> {
+    let mut known: BTreeMap<&str, LoggedError<'a>> = BTreeMap::new();
+    // What has only a status is a failed request, and counts as one.
+    for error in evidence.errors.iter().filter(|error| matches!(&*error.source, "log" | "exception")) {
+        let one = known.entry(&error.fingerprint).or_insert_with(|| LoggedError { example: Some(error), stream: Stream::default() });
         let sighting = Sighting { at: error.at, cohort: error.cohort, instance: &error.instance, count: error.count };
-        exposures.of(operation).add(table, &mut one.stream, &sighting);
+        exposure.add(table, &mut one.stream, &sighting);
     }
     let mut sorted: Vec<(f64, LoggedError<'a>)> =
         known.into_values().map(|one| (one.stream.total(), one)).filter(|(total, _)| *total > 0.0).collect();
     sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let rest = sorted.split_off(sorted.len().min(DISTINCT_MAX));
-    let mut others: BTreeMap<Option<usize>, Stream> = BTreeMap::from([(None, Stream::default())]);
-    for (_, one) in rest {
-        others.entry(one.operation).or_default().merge(&one.stream);
+    let mut others = LoggedError { example: None, stream: Stream::default() };
+    for (_, one) in sorted.split_off(sorted.len().min(DISTINCT_MAX)) {
+        others.stream.merge(&one.stream);
     }
-    let others = others.into_iter().map(|(operation, stream)| LoggedError { example: None, operation, stream });
-    sorted.into_iter().map(|(_, one)| one).chain(others).collect()
+    sorted.into_iter().map(|(_, one)| one).chain([others]).collect()
 }
 
 fn question(table: &Table<'_>, errors: &[LoggedError<'_>], policy: &Policy) -> RateQuestion {
-    let (margin, mix) = (policy.log_error_rollback.ln_1p(), mix_factor(table, false).ln());
+    let mix = mix_factor(table, false).ln();
     RateQuestion {
-        nulls: errors.iter().map(|error| if error.operation.is_some() { margin } else { margin + mix }).collect(),
-        promote_null: (2.0 * policy.log_error_rollback).max(0.01).ln_1p(),
-        promote_absolute: Some(policy.error_promote.absolute).filter(|margin| *margin > 0.0),
+        nulls: vec![policy.log_error_rollback.ln_1p() + mix; errors.len()],
+        promote_null: (2.0 * policy.log_error_rollback).max(0.01).ln_1p() + mix,
+        // The strata share their requests: a difference for each would be a multiple of it for all.
+        promote_absolute: None,
         sigma_prior: SIGMA_PRIOR,
     }
 }
 
-fn comparison(
-    table: &Table<'_>,
-    policy: &Policy,
-    exposures: &Exposures<'_>,
-    answer: &RateAnswer,
-    worst: Option<&ErrorCount>,
-) -> Comparison {
+fn comparison(table: &Table<'_>, policy: &Policy, exposure: &Exposure, answer: &RateAnswer, worst: Option<&ErrorCount>) -> Comparison {
     let kind = CheckKind::LogErrors;
     // Strata share their requests, so that these do not add up.
-    let requests = exposures.all.stratum(table, 0, &Stream::default(), PER_REQUEST, None).compared;
+    let requests = exposure.stratum(table, 0, &Stream::default(), None).compared;
     let side = |events: f64, requests: f64| Side { value: (requests > 0.0).then(|| events / requests), events, requests };
     let Settled { finding, detectable } = settle(policy, kind, 1.0, table, answer);
     let baseline = side(answer.compared.baseline_events, requests.baseline_requests);

@@ -139,7 +139,10 @@ impl Scale {
             return Self { is_log, unit: 1.0, null: check.relative.ln_1p() };
         }
         let spread = mean(baseline().map(|value| (value - middle).powi(2))).unwrap_or(0.0).sqrt();
-        let unit = middle.abs().max(spread).max(check.absolute).max(f64::MIN_POSITIVE);
+        // Of a baseline of zero the canary's values are the only measure there is.
+        let canary = mean(samples.iter().filter(|sample| sample.cohort == Role::Canary).map(|sample| sample.value.abs())).unwrap_or(0.0);
+        let unit = middle.abs().max(spread).max(check.absolute);
+        let unit = if unit > 0.0 { unit } else { canary.max(1e-150) };
         Self { is_log, unit, null: (check.relative * middle.abs()).max(check.absolute) }
     }
 

@@ -22,31 +22,47 @@ pub struct MinuteSamples {
 }
 
 /// What one cohort did in a minute.
+#[derive(Debug)]
 struct Minute {
     requests: u64,
     errors: u64,
     durations: ExponentialHistogram,
 }
 
-/// The rate of errors and three quantiles of latency, up to `until` after the beginning of the rollout.
-pub fn minutes(evidence: &Evidence, until: Duration) -> Vec<MinuteSamples> {
-    let whole = evidence.until.since(evidence.started_at).min(until).as_secs() / MINUTE.as_secs();
-    let mut known: [BTreeMap<u64, Minute>; 2] = Default::default();
-    for cell in evidence.cells.iter().filter(|cell| cell.at >= evidence.started_at && cell.requests > 0) {
-        let minute = cell.at.since(evidence.started_at).as_secs() / MINUTE.as_secs();
-        if minute < whole {
-            add(&mut known[usize::from(cell.cohort == Role::Canary)], minute, cell);
+/// What both cohorts did in each whole minute.
+#[derive(Debug)]
+pub struct Minutes {
+    /// Of baseline and canary.
+    known: [BTreeMap<u64, Minute>; 2],
+}
+
+impl Minutes {
+    /// Of the whole rollout.
+    pub fn new(evidence: &Evidence) -> Self {
+        let whole = evidence.until.since(evidence.started_at).as_secs() / MINUTE.as_secs();
+        let mut known: [BTreeMap<u64, Minute>; 2] = Default::default();
+        for cell in evidence.cells.iter().filter(|cell| cell.at >= evidence.started_at && cell.requests > 0) {
+            let minute = cell.at.since(evidence.started_at).as_secs() / MINUTE.as_secs();
+            if minute < whole {
+                add(&mut known[usize::from(cell.cohort == Role::Canary)], minute, cell);
+            }
         }
+        Self { known }
     }
-    let samples = |name, value: &dyn Fn(&Minute) -> f64| {
-        let [baseline, canary] = [0, 1].map(|cohort| known[cohort].values().map(value).collect());
-        MinuteSamples { name, baseline, canary }
-    };
-    let rate = samples("error_rate", &|minute| minute.errors as f64 / minute.requests as f64);
-    let latency = QUANTILES.map(|(name, q)| {
-        samples(name, &|minute| if minute.durations.count() == 0 { f64::NAN } else { minute.durations.quantile(q) / 1e6 })
-    });
-    std::iter::once(rate).chain(latency).collect()
+
+    /// The rate of errors and three quantiles of latency, up to `until` after the beginning.
+    pub fn samples(&self, until: Duration) -> Vec<MinuteSamples> {
+        let whole = until.as_secs() / MINUTE.as_secs();
+        let samples = |name, value: &dyn Fn(&Minute) -> f64| {
+            let [baseline, canary] = [0, 1].map(|cohort| self.known[cohort].range(..whole).map(|(_, minute)| value(minute)).collect());
+            MinuteSamples { name, baseline, canary }
+        };
+        let rate = samples("error_rate", &|minute| minute.errors as f64 / minute.requests as f64);
+        let latency = QUANTILES.map(|(name, q)| {
+            samples(name, &|minute| if minute.durations.count() == 0 { f64::NAN } else { minute.durations.quantile(q) / 1e6 })
+        });
+        std::iter::once(rate).chain(latency).collect()
+    }
 }
 
 fn add(minutes: &mut BTreeMap<u64, Minute>, at: u64, cell: &Cell) {

@@ -46,7 +46,7 @@ pub use judgement::{
     Finding, Judgement, MeasuredNoise, NamedError, NoiseSource, NonEmpty, Proof, Regression, Side,
 };
 pub(crate) use metric::MINUTE;
-pub use minutes::{MinuteSamples, minutes};
+pub use minutes::{MinuteSamples, Minutes};
 
 use crate::policy::{CheckKind, JudgeRule, Policy};
 

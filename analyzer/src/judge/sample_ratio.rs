@@ -65,10 +65,12 @@ pub(super) fn compare_share(table: &Table<'_>, policy: &Policy) -> Option<Compar
     })
 }
 
-/// Requests of baseline and canary, after the window in which the rollout began.
+/// Requests of baseline and canary, after the window in which the canary first served: until then there was nothing to route to.
 fn windows(table: &Table<'_>) -> BTreeMap<i64, [f64; 2]> {
     let mut windows: BTreeMap<i64, [f64; 2]> = BTreeMap::new();
-    for row in table.all().filter(|row| row.side != Part::Aside && row.window > table.clock.start) {
+    let first = table.all().filter(|row| row.side == Part::Canary && row.requests > 0.0).map(|row| row.window).min();
+    let Some(first) = first else { return windows };
+    for row in table.all().filter(|row| row.side != Part::Aside && row.window > first) {
         windows.entry(row.window).or_default()[usize::from(row.side == Part::Canary)] += row.requests;
     }
     windows

@@ -143,11 +143,6 @@ impl<'a> Table<'a> {
         self.rows.iter().flatten()
     }
 
-    /// The number of an operation that is served.
-    pub(super) fn operation_number(&self, name: &str) -> Option<usize> {
-        self.operations.binary_search_by(|known| (**known).cmp(name)).ok()
-    }
-
     /// The operation's name.
     pub(super) fn operation(&self, index: usize) -> &Arc<str> {
         &self.operations[index]

@@ -1,7 +1,7 @@
 //! What is counted beside requests, such as log records and calls, against the requests that were served meanwhile.
 //!
-//! A stratum is one kind of event. Where it is known which operation it belongs to, the exposure is that operation's requests; else it is every request of the
-//! instance in the window, and the mix of operations may change the rate by itself: by no more than [`mix_factor`].
+//! A stratum is one kind of event, and its exposure is every request of the instance in the window: which operation it belongs to is not known, and the mix
+//! of operations may change its rate by itself, by about [`mix_factor`] at most.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::counts::{RowCounts, Spot, Stratum, StratumBuilder};
 use super::evidence::Role;
 use super::table::{Part, Row, Table};
 
-/// The requests of each instance in each window, of all operations or of one, sorted by window.
+/// The requests of each instance in each window, of all operations, sorted by window.
 pub(super) struct Exposure {
     served: BTreeMap<Spot, f64>,
     /// By window and part: an instance that served. What an instance that serves nothing has counted is put down to it.
@@ -35,19 +35,9 @@ pub(super) struct Sighting<'a> {
 const COUNT_MAX: f64 = 1e12;
 
 impl Exposure {
-    /// Of all operations.
     pub(super) fn new(table: &Table<'_>) -> Self {
-        Self::of(table.all())
-    }
-
-    /// Of one.
-    pub(super) fn of_operation(table: &Table<'_>, operation: usize) -> Self {
-        Self::of(table.rows[operation].iter())
-    }
-
-    fn of<'t, 'a: 't>(rows: impl Iterator<Item = &'t Row<'a>>) -> Self {
         let mut served: BTreeMap<Spot, f64> = BTreeMap::new();
-        for row in rows.filter(|row| row.requests > 0.0) {
+        for row in table.all().filter(|row| row.requests > 0.0) {
             *served.entry(Spot::of(row)).or_default() += row.requests;
         }
         let mut somebody = HashMap::new();
@@ -69,11 +59,11 @@ impl Exposure {
         }
     }
 
-    /// The stream as counts, at most `per_request` events for each request; of all instances, or of all but one of the canary's.
-    pub(super) fn stratum(&self, table: &Table<'_>, number: usize, stream: &Stream, per_request: f64, without: Option<u32>) -> Stratum {
+    /// The stream as counts, of all instances, or of all but one of the canary's.
+    pub(super) fn stratum(&self, table: &Table<'_>, number: usize, stream: &Stream, without: Option<u32>) -> Stratum {
         let mut stratum = StratumBuilder::new(table, number);
         for (spot, requests) in self.served.iter().filter(|(spot, _)| spot.side != Part::Canary || Some(spot.instance) != without) {
-            let events = stream.0.get(spot).copied().unwrap_or(0.0).min(per_request * requests).min(COUNT_MAX);
+            let events = stream.0.get(spot).copied().unwrap_or(0.0).min(COUNT_MAX);
             stratum.add(table, *spot, RowCounts { requests: *requests, events, promote_events: events });
         }
         stratum.finish()
@@ -87,7 +77,7 @@ impl Exposure {
 }
 
 /// As many requests of each cohort are added to an operation's before their shares are compared.
-const MIX_REQUESTS: f64 = 20.0;
+const MIX_REQUESTS: f64 = 5.0;
 
 /// By how much a changed mix of operations can change a rate of the whole, each operation's own staying as it is: the greatest ratio of an operation's
 /// shares in canary and baseline, or in baseline and canary if `downwards`; at least one.

@@ -141,6 +141,12 @@ pub enum PolicyMistake {
         /// Its value.
         rollback_value: f64,
     },
+    /// What Kayenta's judge does not look at.
+    #[error("{field} is given, but judge is kayenta, which does not look at it")]
+    NotKayentas {
+        /// Which.
+        field: &'static str,
+    },
     /// Settings for a judge that was not asked for.
     #[error("kayenta is given, but judge is not kayenta")]
     OtherJudge,
@@ -200,6 +206,9 @@ impl Policy {
         if let Some(checks) = &overrides.checks {
             self.checks = checks_of(checks, &mut mistakes);
         }
+        if self.canary_share.is_some() && self.check(CheckKind::SampleRatio).is_none() {
+            self.checks.push(CheckKind::SampleRatio.default_policy());
+        }
         if let Some(metrics) = &overrides.metrics {
             self.metrics = super::metrics::checks_of(metrics, &mut mistakes);
         }
@@ -235,6 +244,13 @@ impl Policy {
             set(&mut seconds, "kayenta.interval_seconds", given.interval_seconds.map(|seconds| seconds as f64), 60.0, 86_400.0);
             rule.interval = Duration::from_secs_f64(seconds);
             self.judge = JudgeRule::Kayenta(rule);
+            let unused = [
+                ("checks", overrides.checks.is_some()),
+                ("metrics", overrides.metrics.is_some()),
+                ("canary_share", overrides.canary_share.is_some()),
+            ];
+            let unused = unused.into_iter().filter(|(_, given)| *given);
+            mistakes.extend(unused.map(|(field, _)| PolicyMistake::NotKayentas { field }));
         } else if overrides.kayenta.is_some() {
             mistakes.push(PolicyMistake::OtherJudge);
         }
@@ -293,6 +309,14 @@ fn checks_of(given: &[CheckOverride], mistakes: &mut Vec<PolicyMistake>) -> Vec<
         let weight = check.weight.unwrap_or(default.weight);
         if !(0.0..=1000.0).contains(&weight) {
             mistakes.push(PolicyMistake::Range { field: "checks.weight", value: weight, low: 0.0, high: 1000.0 });
+        }
+        if kind == CheckKind::SampleRatio && weight > 0.0 {
+            mistakes.push(PolicyMistake::Range {
+                field: "weight of sample_ratio, which rolls nothing back,",
+                value: weight,
+                low: 0.0,
+                high: 0.0,
+            });
         }
         checks.push(CheckPolicy { kind, required: check.required.unwrap_or(default.required), weight });
     }

@@ -187,9 +187,12 @@ impl Engine {
 fn classify(cause: DataFusionError) -> QueryError {
     match cause.find_root() {
         DataFusionError::ResourcesExhausted(_) => QueryError::Memory { source: Box::new(cause) },
-        DataFusionError::Plan(_) | DataFusionError::SQL(..) | DataFusionError::SchemaError(..) | DataFusionError::Execution(_) => {
-            QueryError::Refused { reason: first_line(&cause) }
-        }
+        // A value that cannot be cast, or divided by, is the text's fault: the tables' own columns are of their types.
+        DataFusionError::Plan(_)
+        | DataFusionError::SQL(..)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::Execution(_)
+        | DataFusionError::ArrowError(..) => QueryError::Refused { reason: first_line(&cause) },
         _ => QueryError::Failed { source: Box::new(cause) },
     }
 }

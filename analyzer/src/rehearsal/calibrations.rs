@@ -36,6 +36,8 @@ pub struct Calibrated {
 pub(super) const RUNS_KEPT: u32 = 48;
 /// Evidence is not discounted by more than this factor: an incident of the baseline must not make the judge blind.
 const DISCOUNT_MAX: f64 = 100.0;
+/// Fewer runs say nothing for sure.
+const RUNS_MIN: usize = 3;
 /// How sure it has to be that the stated rate is exceeded: the one-sided normal quantile of 90 %.
 const SURE: f64 = 1.2816;
 
@@ -106,7 +108,7 @@ fn comparison(name: &str, all: &[&Compared], runs: usize) -> ComparisonCalibrati
     let stated = all.iter().map(|one| one.budget).sum::<f64>() / all.len() as f64;
     let alarms = all.iter().filter(over).count();
     // Replays of one past are hardly independent: as many runs as there are count.
-    let is_exceeded = lower_bound(alarms as f64 / all.len() as f64, runs as f64) > stated;
+    let is_exceeded = runs >= RUNS_MIN && lower_bound(alarms as f64 / all.len() as f64, runs as f64) > stated;
     ComparisonCalibration {
         name: name.to_owned(),
         alarms: alarms as u64,
@@ -176,7 +178,8 @@ mod tests {
 
     #[test]
     fn an_incident_of_the_baseline_does_not_make_the_judge_blind() {
-        let one = &summarise(&[run(1, [60.0; 10])]).unwrap().comparisons[0];
+        assert_eq!(summarise(&[run(1, [60.0; 10])]).unwrap().comparisons[0].discount, 0.0, "one hour says nothing for sure");
+        let one = &summarise(&[run(1, [60.0; 10]), run(2, [-4.0; 10]), run(3, [-4.0; 10])]).unwrap().comparisons[0];
         assert!((one.discount - 100.0_f64.ln()).abs() < 1e-9);
     }
 }

@@ -62,8 +62,9 @@ pub(super) fn deal(past: &Past, deal: Deal) -> Evidence {
     let errors = whole.errors.iter().filter_map(|error| {
         let (is_canary, is_past) = (chosen.contains(&error.instance), error.at < whole.started_at);
         match (is_past, chosen.is_all, is_canary) {
-            // What the version is known to fail by is known, whichever instance told it.
-            (true, _, _) => Some(error.clone()),
+            (true, true, _) | (true, false, false) => Some(error.clone()),
+            // What the version is known to fail by is known, whichever instance told it; but it is no log of those that are left.
+            (true, false, true) => Some(ErrorCount { source: "status".into(), ..error.clone() }),
             (false, true, _) => {
                 let cohort = if dice.random_bool(deal.share.unwrap_or(0.5)) { Role::Canary } else { Role::Baseline };
                 Some(ErrorCount { cohort, ..error.clone() })

@@ -33,7 +33,7 @@ pub(crate) struct Past {
 /// A shorter past says nothing.
 const LENGTH_MIN: Duration = Duration::from_secs(600);
 /// A longer one is cut to as much as that, for it is judged again and again.
-const ROWS_MAX: u64 = 60_000;
+const ROWS_MAX: u64 = 100_000;
 
 /// Why a service's past cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,16 @@ pub enum PastError {
     /// It cannot be read.
     #[error("cannot read what the service did")]
     Gather(#[from] GatherError),
+    /// There is too much of it.
+    #[error("service {service} has {rows} rows of red in {} min: too many to be judged again and again", wanted.as_secs() / 60)]
+    Large {
+        /// Whose.
+        service: String,
+        /// How many.
+        rows: u64,
+        /// In this time.
+        wanted: Duration,
+    },
     /// There is too little of it.
     #[error(
         "service {service} has served for {} min lately, at least {} min are needed: let it send more telemetry first",
@@ -59,7 +69,7 @@ impl Classified for PastError {
     fn fault(&self) -> Fault {
         match self {
             Self::Gather(error) => error.fault(),
-            Self::Short { .. } => Fault::Conflict,
+            Self::Short { .. } | Self::Large { .. } => Fault::Conflict,
         }
     }
 }
@@ -85,6 +95,9 @@ pub(crate) async fn read(engine: &Engine, question: &PastQuestion<'_>) -> Result
     let known = question.until.since(from);
     // Of a short past a third is learnt from.
     let length = question.length.min(known * 2 / 3);
+    if length < LENGTH_MIN && rows > ROWS_MAX {
+        return Err(PastError::Large { service: question.service.to_string(), rows, wanted });
+    }
     if length < LENGTH_MIN {
         return Err(PastError::Short { service: question.service.to_string(), seconds: known.as_secs() });
     }

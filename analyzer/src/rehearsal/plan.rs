@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
 use haldane_store::{Classified, Environment, Fault, ServiceName, UnixNanos};
 
 use super::deal::{Deal, Injected, RATE_MIN, deal};
@@ -156,26 +159,42 @@ impl PlanRequest {
         if !LENGTH.contains(&self.length) {
             return Err(PlanError::Range { field: "for", given: format!("{} s", self.length.as_secs()), low: "1 min", high: "6 h" });
         }
-        Ok(Policy::default().with(&self.policy)?)
+        // A plain number has no past that could be dealt out: what the policy says of it is checked, and left out.
+        Policy::default().with(&self.policy)?;
+        Ok(Policy::default().with(&PolicyOverrides { metrics: None, ..self.policy.clone() })?)
     }
 }
 
 /// Tries it. The version is the one that serves most.
-pub(crate) async fn plan(engine: &Engine, request: &PlanRequest, version: Option<&str>, until: UnixNanos) -> Result<Plan, PlanError> {
+pub(crate) async fn plan(
+    engine: &Engine,
+    request: &PlanRequest,
+    version: Option<&str>,
+    until: UnixNanos,
+    turn: OwnedSemaphorePermit,
+) -> Result<Plan, PlanError> {
     let policy = request.check()?;
     let (service, environment) = (&request.service, &request.environment);
     let past = past::read(engine, &PastQuestion { service, environment, version, until, length: request.length, history: HISTORY }).await?;
     let (split, version) = (request.split, version.map(str::to_owned));
-    let trying = tokio::task::spawn_blocking(move || Plan { version, ..tried(&past, &policy, split) });
-    trying.await.map_err(PlanError::Failed)
+    // Who asked may go away, and the server may stop: then the work ends too, and only then is it the next one's turn.
+    let gone = CancellationToken::new();
+    let (_guard, token) = (gone.clone().drop_guard(), gone);
+    let trying = tokio::task::spawn_blocking(move || {
+        let plan = tried(&past, &policy, split, &token).map(|plan| Plan { version, ..plan });
+        drop(turn);
+        plan
+    });
+    trying.await.map_err(PlanError::Failed)?.ok_or(PlanError::Busy)
 }
 
-pub(super) fn tried(past: &Past, policy: &Policy, split: f64) -> Plan {
+/// `None` once it is cancelled.
+pub(super) fn tried(past: &Past, policy: &Policy, split: f64, gone: &CancellationToken) -> Option<Plan> {
     let whole = &past.evidence;
     let length = whole.until.since(whole.started_at);
     let trial = |injected: Injected, number: u32, ends: fn(&Decision) -> bool| -> Walk {
         let dealt = deal(past, Deal { share: Some(split), injected, seed: u64::from(number) + 1 });
-        walk(policy, dealt, &looks(length), ends)
+        walk(policy, dealt, &looks(length), |decision| gone.is_cancelled() || ends(decision))
     };
     let clean: Vec<Walk> = (0..TRIALS).map(|number| trial(Injected::Nothing, number, |_| false)).collect();
     let fault = |fault: PlannedFault, factor: f64| {
@@ -191,7 +210,7 @@ pub(super) fn tried(past: &Past, policy: &Policy, split: f64) -> Plan {
     let error_rate = errors / requests.max(1.0);
     let errors = ERROR_FACTORS.map(|factor| fault(PlannedFault::Errors { rate: (error_rate.max(RATE_MIN) * factor).min(1.0) }, factor));
     let latency = LATENCY_FACTORS.map(|factor| fault(PlannedFault::Latency, factor));
-    Plan {
+    let plan = Plan {
         version: None,
         from: whole.started_at,
         until: whole.until,
@@ -202,7 +221,8 @@ pub(super) fn tried(past: &Past, policy: &Policy, split: f64) -> Plan {
         promotions: Tried::of(&clean.iter().map(|walk| walk.promotion).collect::<Vec<_>>()),
         detectable_errors: detectable_errors(&clean),
         faults: errors.into_iter().chain(latency).collect(),
-    }
+    };
+    (!gone.is_cancelled()).then_some(plan)
 }
 
 impl Tried {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use haldane_store::{Environment, ServiceName, UnixNanos};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::deal::{Deal, Injected, deal};
 use super::past::Past;
@@ -82,7 +86,7 @@ fn faults_are_as_large_as_they_are_called() {
 #[test]
 fn a_plan_says_what_will_be_found_and_what_will_not() {
     let past = past(&world());
-    let plan = tried(&past, &Policy::default(), 0.5);
+    let plan = tried(&past, &Policy::default(), 0.5, &CancellationToken::new()).unwrap();
     assert_eq!(plan.false_rollbacks.count, 0);
     assert_eq!(plan.promotions.count, plan.promotions.of);
     assert!((plan.requests_per_second - 40.0).abs() < 2.0, "{}", plan.requests_per_second);
@@ -95,7 +99,8 @@ fn a_plan_says_what_will_be_found_and_what_will_not() {
     assert_eq!(double.count, double.of, "{double:?}");
     assert!(plan.detectable_errors.is_some_and(|ratio| (1.3..5.0).contains(&ratio)), "{:?}", plan.detectable_errors);
 
-    let quiet = tried(&self::past(&World { requests_per_second: 0.5, ..world() }), &Policy::default(), 0.1);
+    let quiet =
+        tried(&self::past(&World { requests_per_second: 0.5, ..world() }), &Policy::default(), 0.1, &CancellationToken::new()).unwrap();
     let two = quiet.faults.iter().find(|one| matches!(one.fault, PlannedFault::Errors { .. })).unwrap();
     assert_eq!((two.factor, two.found.count), (2.0, 0), "twice one in two hundred, of three requests a minute");
 }
@@ -128,7 +133,10 @@ async fn what_cannot_be_planned_is_said() {
     };
     let text = |request: PlanRequest| {
         let engine = engine.clone();
-        async move { super::plan(&engine, &request, None, UnixNanos::from_seconds(1_000_000)).await.unwrap_err().to_string() }
+        async move {
+            let turn = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            super::plan(&engine, &request, None, UnixNanos::from_seconds(1_000_000), turn).await.unwrap_err().to_string()
+        }
     };
     assert_eq!(text(request(1.0, 30)).await, "split is 100 %, it has to lie between 0.1 % and 99.9 %");
     assert_eq!(text(request(0.1, 600)).await, "for is 36000 s, it has to lie between 1 min and 6 h");

@@ -45,6 +45,6 @@ pub(super) fn walk(policy: &Policy, mut evidence: Evidence, looks: &[Duration], 
 /// Every half minute at first, less often later: a fault shows by factors of time.
 pub(super) fn looks(length: Duration) -> Vec<Duration> {
     const STEPS: [u64; 20] = [30, 60, 90, 120, 180, 240, 300, 360, 480, 600, 720, 900, 1080, 1260, 1500, 1800, 2160, 2520, 3000, 3600];
-    let steps = STEPS.into_iter().map(Duration::from_secs).filter(|step| *step < length);
+    let steps = STEPS.into_iter().chain((8..=42).map(|step| 600 * step)).map(Duration::from_secs).filter(|step| *step < length);
     steps.chain([length]).collect()
 }

@@ -90,7 +90,7 @@ impl Rollouts {
     /// # Errors
     /// When the request makes no sense, the service has no past of some length, or another plan is being made.
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, PlanError> {
-        let _turn = self.asking.try_acquire().map_err(|_| PlanError::Busy)?;
+        let turn = self.asking.clone().try_acquire_owned().map_err(|_| PlanError::Busy)?;
         let known = detect::services(&self.engine, self.clock.now()).await.map_err(|error| PastError::Gather(error.into()))?;
         let (service, environment) = (request.service.as_str(), request.environment.as_str());
         let serving = known.into_iter().filter(|one| one.service == service && one.environment == environment);
@@ -100,7 +100,7 @@ impl Rollouts {
         };
         let name = Some(version.version.as_str()).filter(|name| !name.is_empty());
         let until = version.last_seen.plus(WINDOW).min(self.clock.now().minus(LATENESS)).bucket(WINDOW);
-        rehearsal::plan(&self.engine, request, name, until).await
+        rehearsal::plan(&self.engine, request, name, until, turn).await
     }
 
     /// The verdict on a time of the past, as if a rollout had ended with it. It is not kept.
@@ -116,7 +116,7 @@ impl Rollouts {
             return Err(AnalysisError::SameCohorts { selector: request.canary.to_string() });
         }
         let policy = Policy::default().with(&request.policy)?;
-        let _turn = self.asking.try_acquire().map_err(|_| AnalysisError::Busy)?;
+        let turn = self.asking.clone().try_acquire_owned().map_err(|_| AnalysisError::Busy)?;
         let question = Question {
             service: &request.service,
             environment: &request.environment,
@@ -143,7 +143,11 @@ impl Rollouts {
             ended: true,
             decided_at: self.clock.now(),
         };
-        let judging = tokio::task::spawn_blocking(move || verdict::write(&subject, &policy, &evidence, &judge(&policy, &evidence)));
+        let judging = tokio::task::spawn_blocking(move || {
+            let verdict = verdict::write(&subject, &policy, &evidence, &judge(&policy, &evidence));
+            drop(turn);
+            verdict
+        });
         judging.await.map_err(AnalysisError::Failed)
     }
 }

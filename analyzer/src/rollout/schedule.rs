@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use haldane_store::clock::SharedClock;
 use haldane_store::ledger::{Ending, Ledger, LedgerError};
 use haldane_store::schema::BUCKET_SECONDS;
@@ -55,6 +56,9 @@ impl Default for AnalyzerConfig {
     }
 }
 
+/// So many rollouts are judged at once: each may hold some hundred megabytes of evidence.
+const JUDGED_AT_ONCE: usize = 2;
+
 /// Why a rollout was not judged this time.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JudgeError {
@@ -64,6 +68,9 @@ pub(crate) enum JudgeError {
     /// Its verdict cannot be written.
     #[error("cannot write the verdict down")]
     Ledger(#[from] LedgerError),
+    /// The judge panicked.
+    #[error("the judge panicked")]
+    Panicked(#[from] tokio::task::JoinError),
     /// Its policy no longer holds.
     #[error("the rollout's policy is not valid any more")]
     Policy(#[from] PolicyError),
@@ -74,7 +81,7 @@ impl Classified for JudgeError {
         match self {
             Self::Gather(error) => error.fault(),
             Self::Ledger(error) => error.fault(),
-            Self::Policy(_) => Fault::Bug,
+            Self::Policy(_) | Self::Panicked(_) => Fault::Bug,
         }
     }
 }
@@ -151,11 +158,13 @@ impl Scheduler {
                 return;
             }
         };
-        for rollout in live {
+        // One whose numbers take long to read does not hold up the others.
+        let judging = futures::stream::iter(live).for_each_concurrent(JUDGED_AT_ONCE, |rollout| async move {
             if let Err(error) = self.judge_once(&rollout).await {
                 tracing::error!(rollout = %rollout.id, error = chain(&error), "cannot judge");
             }
-        }
+        });
+        judging.await;
     }
 
     /// Judges one rollout on what is in the tables now.
@@ -192,7 +201,8 @@ impl Scheduler {
             ended,
             decided_at: now,
         };
-        let (bundle, verdict) = Bundle::new(subject, rollout.policy.clone(), evidence)?;
+        let overrides = rollout.policy.clone();
+        let (bundle, verdict) = tokio::task::spawn_blocking(move || Bundle::new(subject, overrides, evidence)).await??;
         if rollout.state == RolloutState::Pending {
             self.desk.mark_running(&rollout.id).await?;
         }

@@ -132,6 +132,17 @@ fn numbers_that_may_be_zero_or_negative_are_compared_by_difference() {
 }
 
 #[test]
+fn a_number_that_is_zero_in_the_baseline_is_not_out_of_sight() {
+    let mut evidence = world();
+    samples(QUIET, 1, &mut evidence);
+    evidence.samples.iter_mut().filter(|sample| sample.cohort == Role::Baseline).for_each(|sample| sample.value = 0.0);
+    let dead_letters = policy(MetricCheckOverride::default());
+    assert_eq!(memory(&judge(&dead_letters, &evidence)).finding, Finding::Regressed);
+    evidence.samples.iter_mut().for_each(|sample| sample.value = 0.0);
+    assert_ne!(memory(&judge(&dead_letters, &evidence)).finding, Finding::Regressed);
+}
+
+#[test]
 fn what_is_missing_or_broken_decides_nothing() {
     let mut evidence = world();
     let required = policy(MetricCheckOverride { required: Some(true), ..MetricCheckOverride::default() });

@@ -127,6 +127,18 @@ fn a_changed_mix_of_operations_logs_and_calls_otherwise_and_is_no_harm() {
 }
 
 #[test]
+fn many_lines_for_a_failure_and_few_instances_with_much_to_do_are_no_harm() {
+    for seed in 1..=5 {
+        let mut evidence = World { instances: [8, 1], ..world(seed) }.evidence();
+        logged(&mut evidence, "Stack", [0.01; 2]);
+        evidence.errors.iter_mut().for_each(|error| error.count *= 50);
+        let judgement = judge(&Policy::default(), &evidence);
+        assert!(!matches!(judgement.decision, Decision::Rollback { .. }), "{judgement:?}");
+        assert!(comparison(&judgement, CheckKind::LogErrors).ln_e < 3.0, "{:?}", comparison(&judgement, CheckKind::LogErrors));
+    }
+}
+
+#[test]
 fn one_incident_that_logs_a_thousand_lines_is_one_incident() {
     let mut evidence = world(1).evidence();
     let cell =

@@ -62,22 +62,14 @@ pub(super) fn compare_calls(table: &Table<'_>, exposure: &Exposure, policy: &Pol
     let side = |events: f64, requests: f64| Side { value: (requests > 0.0).then(|| events / requests), events, requests };
     let has_data = sums.canary_requests > 0.0 && sums.baseline_requests > 0.0;
     let comparison = Comparison {
-        kind,
-        name: kind.name().into(),
         finding: if has_data { settled } else { Finding::NoData },
-        required: policy.check(kind).is_some_and(|check| check.required),
-        weight: policy.weight(kind),
         baseline: side(sums.baseline_events, sums.baseline_requests),
         canary: side(sums.canary_events, sums.canary_requests),
-        effect: None,
         relative: FACTOR - 1.0,
-        absolute: None,
         ln_e,
         ln_promote: if has_data && changes.is_empty() { -policy.beta().ln() } else { 0.0 },
-        noise: None,
-        detectable: None,
-        affected: None,
         reason: wording::calls(&changes, has_data),
+        ..Comparison::of_check(policy, kind)
     };
     (comparison, changes)
 }

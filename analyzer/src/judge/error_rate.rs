@@ -91,11 +91,7 @@ fn comparison(table: &Table<'_>, policy: &Policy, answer: &RateAnswer) -> Compar
     let effect = answer.ratio.map(|ratio| Effect::new(EffectMeasure::Rate, ratio));
     let Settled { finding, detectable } = settle(policy, kind, 1.0, table, answer);
     Comparison {
-        kind,
-        name: kind.name().into(),
         finding,
-        required: policy.check(kind).is_some_and(|check| check.required),
-        weight: policy.weight(kind),
         baseline: Side {
             value: rate(compared.baseline_events, compared.baseline_requests),
             events: compared.baseline_events,
@@ -113,7 +109,7 @@ fn comparison(table: &Table<'_>, policy: &Policy, answer: &RateAnswer) -> Compar
         ln_promote: answer.ln_promote,
         noise: (finding != Finding::NoData).then_some(answer.shown),
         detectable,
-        affected: None,
         reason: wording::errors(compared, answer.ratio.as_ref(), None),
+        ..Comparison::of_check(policy, kind)
     }
 }

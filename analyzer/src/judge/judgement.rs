@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::policy::CheckKind;
+use crate::policy::{CheckKind, Policy};
 use crate::stats::effect::{LEVEL, RatioInterval};
 
 /// What the evidence says under a policy.
@@ -217,6 +217,36 @@ pub struct Comparison {
     pub affected: Option<Affected>,
     /// One sentence with numbers.
     pub reason: String,
+}
+
+impl Comparison {
+    /// One that nothing is known of yet, and that has no part in the decision.
+    pub(crate) fn new(kind: CheckKind, name: String) -> Self {
+        Self {
+            kind,
+            name,
+            finding: Finding::NoData,
+            required: false,
+            weight: 0.0,
+            baseline: Side::default(),
+            canary: Side::default(),
+            effect: None,
+            relative: 0.0,
+            absolute: None,
+            ln_e: 0.0,
+            ln_promote: 0.0,
+            noise: None,
+            detectable: None,
+            affected: None,
+            reason: String::new(),
+        }
+    }
+
+    /// One of a check of the policy, with its part of the budget.
+    pub(crate) fn of_check(policy: &Policy, kind: CheckKind) -> Self {
+        let required = policy.check(kind).is_some_and(|check| check.required);
+        Self { required, weight: policy.weight(kind), ..Self::new(kind, kind.name().to_owned()) }
+    }
 }
 
 /// How many of the canary's instances do worse than the margin allows.

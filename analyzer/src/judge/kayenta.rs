@@ -126,8 +126,6 @@ impl Metric {
         let side = |samples: &[f64]| Side { value: mean(samples), events: 0.0, requests: 0.0 };
         let (baseline, canary) = (side(&self.samples.baseline), side(&self.samples.canary));
         Comparison {
-            kind,
-            name: self.samples.name.to_owned(),
             finding: match self.label {
                 Label::Pass => Finding::NotWorse,
                 Label::High | Label::Low => Finding::Regressed,
@@ -135,18 +133,10 @@ impl Metric {
                 Label::Error => Finding::Undecided,
             },
             required: policy.check(kind).is_some_and(|check| check.required),
-            weight: 0.0,
-            effect: None,
-            relative: 0.0,
-            absolute: None,
-            ln_e: 0.0,
-            ln_promote: 0.0,
-            noise: None,
-            detectable: None,
-            affected: None,
             reason: wording::classified(self.samples.name, self.label, (self.samples.baseline.len(), self.samples.canary.len())),
             baseline,
             canary,
+            ..Comparison::new(kind, self.samples.name.to_owned())
         }
     }
 }

@@ -96,22 +96,17 @@ fn comparison(table: &Table<'_>, policy: &Policy, exposure: &Exposure, answer: &
     let baseline = side(answer.compared.baseline_events, requests.baseline_requests);
     let canary = side(answer.compared.canary_events, requests.canary_requests);
     Comparison {
-        kind,
-        name: kind.name().into(),
         finding,
-        required: policy.check(kind).is_some_and(|check| check.required),
-        weight: policy.weight(kind),
         effect: answer.ratio.map(|ratio| Effect::new(EffectMeasure::Rate, ratio)),
         relative: policy.log_error_rollback,
-        absolute: None,
         ln_e: answer.ln_e,
         ln_promote: answer.ln_promote,
         noise: Some(answer.shown),
         detectable,
-        affected: None,
         reason: wording::log_errors((&baseline, &canary), answer.ratio.as_ref(), worst.map(named).as_ref()),
         baseline,
         canary,
+        ..Comparison::of_check(policy, kind)
     }
 }
 

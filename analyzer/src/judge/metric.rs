@@ -17,7 +17,7 @@ use crate::stats::likelihood::ln_weighted_mean;
 use crate::stats::shift::ln_above;
 
 use super::evidence::{Evidence, Pairing, Role, Sample};
-use super::judgement::{Comparison, Effect, EffectMeasure, Finding, MeasuredNoise, NoiseSource, Side};
+use super::judgement::{Comparison, Effect, EffectMeasure, MeasuredNoise, NoiseSource, Side};
 use super::settle::finding;
 use super::wording;
 
@@ -72,22 +72,14 @@ pub(super) fn compare_metric(policy: &Policy, check: &MetricCheck, evidence: &Ev
         .map(|role| mean(samples.iter().filter(|s| s.cohort == role && is_compared(s, evidence)).map(|s| s.value)));
     let weight = policy.metric_weight(check);
     let blank = Comparison {
-        kind: CheckKind::Metric,
-        name: check.name.clone(),
-        finding: Finding::NoData,
         required: check.required,
         weight,
         baseline: Side { value: sides[0], events: 0.0, requests: 0.0 },
         canary: Side { value: sides[1], events: 0.0, requests: 0.0 },
-        effect: None,
         relative: check.relative,
         absolute: Some(check.absolute).filter(|margin| *margin > 0.0),
-        ln_e: 0.0,
-        ln_promote: 0.0,
-        noise: None,
-        detectable: None,
-        affected: None,
         reason: wording::metric(check, sides, None, unreadable),
+        ..Comparison::new(CheckKind::Metric, check.name.clone())
     };
     if differences.len() < PAIRS_MIN || unreadable.is_some() {
         return blank;

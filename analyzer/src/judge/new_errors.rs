@@ -90,22 +90,14 @@ pub(super) fn compare_new_errors<'a>(table: &Table<'_>, policy: &Policy, evidenc
         errors.iter().filter(|error| error.ln_e > 0.0).fold(0, |sum: u64, error| sum.saturating_add(count(error)))
     };
     let comparison = Comparison {
-        kind,
-        name: kind.name().into(),
         finding: if has_data { settled } else { Finding::NoData },
-        required: policy.check(kind).is_some_and(|check| check.required),
-        weight: policy.weight(kind),
         baseline: side(sum(|error| error.baseline_count), exposure.during + exposure.before),
         canary: side(sum(|error| error.canary_count), exposure.canary),
-        effect: None,
         relative: policy.error_rollback.relative,
-        absolute: None,
         ln_e,
         ln_promote: if has_data && ln_e < 1.0 { -policy.beta().ln() } else { 0.0 },
-        noise: None,
-        detectable: None,
-        affected: None,
         reason: wording::new_errors(worst, exposure.canary, exposure.during + exposure.before),
+        ..Comparison::of_check(policy, kind)
     };
     (comparison, errors)
 }

@@ -46,22 +46,14 @@ pub(super) fn compare_share(table: &Table<'_>, policy: &Policy) -> Option<Compar
         Some(_) => Finding::NotWorse,
     };
     Some(Comparison {
-        kind,
-        name: kind.name().into(),
         finding,
-        required: false,
-        weight: 0.0,
         baseline: Side { value: Some(share), events: share * all, requests: all },
         canary: Side { value: seen, events: sum.canary_events, requests: all },
         effect: rate_ratio(&RatioLikelihood::new(&pairs, 0.0), noise).map(|ratio| Effect::new(EffectMeasure::Share, ratio)),
         relative: FACTOR - 1.0,
-        absolute: None,
         ln_e,
-        ln_promote: 0.0,
-        noise: None,
-        detectable: None,
-        affected: None,
         reason: wording::sample_ratio(share, seen),
+        ..Comparison::new(kind, kind.name().to_owned())
     })
 }
 

@@ -35,22 +35,15 @@ pub(super) fn compare_throughput(table: &Table<'_>, policy: &Policy) -> Comparis
     let kind = CheckKind::Throughput;
     let value = ratio.map(|ratio| Effect { measure: EffectMeasure::Share, ..Effect::new(EffectMeasure::Share, ratio) });
     Comparison {
-        kind,
-        name: kind.name().into(),
         finding,
-        required: policy.check(kind).is_some_and(|check| check.required),
-        weight: 0.0,
         baseline: side(pair.baseline_events, pair.baseline_requests),
         canary: side(pair.canary_events, pair.canary_requests),
         effect: value.map(|effect| Effect { level: LEVEL, ..effect }),
         relative: policy.throughput_tolerance,
-        absolute: None,
-        ln_e: 0.0,
-        ln_promote: 0.0,
-        noise: None,
-        detectable: None,
-        affected: None,
         reason: wording::throughput(table.pairing, ratio.as_ref(), &pair),
+        // It proves no harm, whatever weight a policy gives it.
+        weight: 0.0,
+        ..Comparison::of_check(policy, kind)
     }
 }
 

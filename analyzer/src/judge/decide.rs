@@ -41,6 +41,7 @@ pub(super) fn decide(
             (Decision::Inconclusive { because }, Vec::new())
         }
         Some(index) => {
+            let index = felt_by_users(&comparisons).unwrap_or(index);
             comparisons[index].finding = Finding::Regressed;
             let culprits = guilty(culprits(), &comparisons, index);
             (rollback(&comparisons, index, &culprits), culprits)
@@ -56,6 +57,16 @@ pub(super) fn decide(
 fn worst(comparisons: &[Comparison]) -> Option<usize> {
     let part = |index: &usize| comparisons[*index].weight.ln() + comparisons[*index].ln_e;
     (0..comparisons.len()).filter(|index| comparisons[*index].weight > 0.0).max_by(|a, b| part(a).total_cmp(&part(b)).then(b.cmp(a)))
+}
+
+/// Where requests that fail or take longer are enough by themselves, they are what is said first: logs and the rest only explain them.
+fn felt_by_users(comparisons: &[Comparison]) -> Option<usize> {
+    let part = |index: &usize| comparisons[*index].weight.ln() + comparisons[*index].ln_e;
+    let felt = |index: &usize| {
+        let one = &comparisons[*index];
+        one.finding == Finding::Regressed && one.weight > 0.0 && matches!(one.kind, CheckKind::ErrorRate | CheckKind::Latency)
+    };
+    (0..comparisons.len()).filter(felt).max_by(|a, b| part(a).total_cmp(&part(b)).then(b.cmp(a)))
 }
 
 fn rollback(comparisons: &[Comparison], worst: usize, culprits: &[Culprit]) -> Decision {

@@ -92,6 +92,19 @@ fn an_error_that_is_caught_and_logged_more_often_is_found_and_named() {
 }
 
 #[test]
+fn requests_that_fail_are_said_before_what_is_logged_of_them() {
+    let mut world = world(1);
+    world.operations.iter_mut().for_each(|operation| operation.errors[1] = 0.05);
+    let mut evidence = world.evidence();
+    logged(&mut evidence, "Broken", [0.001, 0.5]);
+    let judgement = judge(&Policy::default(), &evidence);
+    let Decision::Rollback { worst, others } = &judgement.decision else { panic!("{judgement:?}") };
+    assert_eq!(worst.comparison, "error_rate");
+    assert!(others.iter().any(|other| other.comparison == "log_errors"), "{others:?}");
+    assert_eq!(judgement.culprits[0].comparison, "error_rate");
+}
+
+#[test]
 fn what_both_log_alike_is_no_harm() {
     for seed in 1..=3 {
         let mut evidence = World { burst: 3.0, error_spread: 0.2, ..world(seed) }.evidence();

@@ -51,17 +51,5 @@ fn evidence(operations: i64) -> Evidence {
         });
     }
     let (started_at, until) = (UnixNanos::from_seconds(start), UnixNanos::from_seconds(start + 10 * WINDOWS));
-    Evidence {
-        seed: 1,
-        pairing: Pairing::Concurrent,
-        window: Duration::from_secs(10),
-        started_at,
-        until,
-        cells,
-        errors: Vec::new(),
-        calls: Vec::new(),
-        samples: Vec::new(),
-        unreadable: Vec::new(),
-        calibration: None,
-    }
+    Evidence { cells, ..Evidence::new(1, Pairing::Concurrent, Duration::from_secs(10), started_at, until) }
 }

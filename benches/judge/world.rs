@@ -186,19 +186,7 @@ impl World {
         }
         cells.sort_by_key(|cell| cell.at);
         let started_at = UnixNanos::from_seconds(START);
-        let evidence = Evidence {
-            seed,
-            pairing: Pairing::Concurrent,
-            window: WINDOW,
-            started_at,
-            until: started_at,
-            cells: Vec::new(),
-            errors,
-            calls: Vec::new(),
-            samples: Vec::new(),
-            unreadable: Vec::new(),
-            calibration: None,
-        };
+        let evidence = Evidence { errors, ..Evidence::new(seed, Pairing::Concurrent, WINDOW, started_at, started_at) };
         Course { evidence, later: cells.into() }
     }
 

@@ -77,19 +77,7 @@ pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<E
     }
     let window = rows.window();
     let (cells, errors, calls) = rows.finish();
-    Ok(Evidence {
-        seed: question.seed,
-        pairing: Pairing::Concurrent,
-        window,
-        started_at: question.started_at,
-        until: question.until,
-        cells,
-        errors,
-        calls,
-        samples: Vec::new(),
-        unreadable: Vec::new(),
-        calibration: None,
-    })
+    Ok(Evidence { cells, errors, calls, ..Evidence::new(question.seed, Pairing::Concurrent, window, question.started_at, question.until) })
 }
 
 /// How many rows [`gather`] would read for the baseline.

@@ -24,7 +24,7 @@ pub(super) fn decide(
     mut comparisons: Vec<Comparison>,
     culprits: impl FnOnce() -> Vec<Culprit>,
 ) -> Judgement {
-    let parts: Vec<f64> = comparisons.iter().filter(|one| one.weight > 0.0).map(|one| one.weight.ln() + one.ln_e).collect();
+    let parts: Vec<f64> = comparisons.iter().filter(|one| one.weight > 0.0).map(part).collect();
     let ln_risk = if parts.is_empty() { 0.0 } else { ln_sum_exp(&parts) };
     let required = || comparisons.iter().filter(|one| one.required);
     let ln_promotion = required().map(|one| one.ln_promote).fold(f64::INFINITY, f64::min);
@@ -32,7 +32,7 @@ pub(super) fn decide(
     let (baseline, canary) = cohorts(table);
     let elapsed = evidence.until.since(evidence.started_at);
     let bar = -policy.alpha().ln();
-    let worst = worst(&comparisons).filter(|_| ln_risk >= bar && baseline.requests > 0 && canary.requests > 0);
+    let worst = strongest(&comparisons, |_| true).filter(|_| ln_risk >= bar && baseline.requests > 0 && canary.requests > 0);
     let (decision, culprits) = match worst {
         // Neither harm nor its absence can be shown by a comparison that is not one.
         Some(index) if misrouted(&comparisons).is_some() => {
@@ -41,7 +41,7 @@ pub(super) fn decide(
             (Decision::Inconclusive { because }, Vec::new())
         }
         Some(index) => {
-            let index = felt_by_users(&comparisons).unwrap_or(index);
+            let index = strongest(&comparisons, felt_by_users).unwrap_or(index);
             comparisons[index].finding = Finding::Regressed;
             let culprits = guilty(culprits(), &comparisons, index);
             (rollback(&comparisons, index, &culprits), culprits)
@@ -54,19 +54,20 @@ pub(super) fn decide(
     Judgement { decision, ln_risk, ln_promotion, score: None, comparisons, culprits, changes: Vec::new(), baseline, canary }
 }
 
-fn worst(comparisons: &[Comparison]) -> Option<usize> {
-    let part = |index: &usize| comparisons[*index].weight.ln() + comparisons[*index].ln_e;
-    (0..comparisons.len()).filter(|index| comparisons[*index].weight > 0.0).max_by(|a, b| part(a).total_cmp(&part(b)).then(b.cmp(a)))
+/// `ln` of what a comparison adds to the evidence for a rollback.
+fn part(comparison: &Comparison) -> f64 {
+    comparison.weight.ln() + comparison.ln_e
+}
+
+/// The comparison that adds most, of those that are asked for and have a part at all.
+fn strongest(comparisons: &[Comparison], asked: impl Fn(&Comparison) -> bool) -> Option<usize> {
+    let indices = (0..comparisons.len()).filter(|index| comparisons[*index].weight > 0.0 && asked(&comparisons[*index]));
+    indices.max_by(|a, b| part(&comparisons[*a]).total_cmp(&part(&comparisons[*b])).then(b.cmp(a)))
 }
 
 /// Where requests that fail or take longer are enough by themselves, they are what is said first: logs and the rest only explain them.
-fn felt_by_users(comparisons: &[Comparison]) -> Option<usize> {
-    let part = |index: &usize| comparisons[*index].weight.ln() + comparisons[*index].ln_e;
-    let felt = |index: &usize| {
-        let one = &comparisons[*index];
-        one.finding == Finding::Regressed && one.weight > 0.0 && matches!(one.kind, CheckKind::ErrorRate | CheckKind::Latency)
-    };
-    (0..comparisons.len()).filter(felt).max_by(|a, b| part(a).total_cmp(&part(b)).then(b.cmp(a)))
+fn felt_by_users(one: &Comparison) -> bool {
+    one.finding == Finding::Regressed && matches!(one.kind, CheckKind::ErrorRate | CheckKind::Latency)
 }
 
 fn rollback(comparisons: &[Comparison], worst: usize, culprits: &[Culprit]) -> Decision {
@@ -159,7 +160,7 @@ fn doubts(
     doubts.extend(uncovered(comparisons, canary));
     // Halfway to a rollback, taken together or in one comparison alone, is no time to promote.
     let halfway = -0.5 * policy.alpha().ln();
-    if let Some(suspect) = worst(comparisons).map(|index| &comparisons[index])
+    if let Some(suspect) = strongest(comparisons, |_| true).map(|index| &comparisons[index])
         && ln_risk.max(suspect.ln_e) >= halfway
     {
         doubts.push(suspicious(suspect));

@@ -36,6 +36,25 @@ pub struct Evidence {
     pub calibration: Option<Calibration>,
 }
 
+impl Evidence {
+    /// Nothing seen yet.
+    pub fn new(seed: u64, pairing: Pairing, window: Duration, started_at: UnixNanos, until: UnixNanos) -> Self {
+        Self {
+            seed,
+            pairing,
+            window,
+            started_at,
+            until,
+            cells: Vec::new(),
+            errors: Vec::new(),
+            calls: Vec::new(),
+            samples: Vec::new(),
+            unreadable: Vec::new(),
+            calibration: None,
+        }
+    }
+}
+
 /// What the canary's windows are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pairing {

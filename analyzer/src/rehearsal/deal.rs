@@ -34,7 +34,8 @@ pub(super) struct Deal {
     pub(super) seed: u64,
 }
 
-/// Calls and plain numbers are left out: the default policy does not decide by them. The canary's instances are taken out of the baseline and out of its past, for those of a new version have none.
+/// The canary's instances are taken out of the baseline and out of its past, for those of a new version have none. Calls and plain numbers are left out:
+/// the default policy does not decide by them.
 pub(super) fn deal(past: &Past, deal: Deal) -> Evidence {
     let mut dice = StdRng::seed_from_u64(deal.seed);
     let whole = &past.evidence;
@@ -77,20 +78,7 @@ pub(super) fn deal(past: &Past, deal: Deal) -> Evidence {
         }
     });
     let errors = errors.collect();
-    let Evidence { pairing, window, started_at, until, .. } = *whole;
-    Evidence {
-        seed: deal.seed,
-        pairing,
-        window,
-        started_at,
-        until,
-        cells,
-        errors,
-        calls: Vec::new(),
-        samples: Vec::new(),
-        unreadable: Vec::new(),
-        calibration: None,
-    }
+    Evidence { cells, errors, ..Evidence::new(deal.seed, whole.pairing, whole.window, whole.started_at, whole.until) }
 }
 
 /// The canary's instances. Of a single instance both cohorts are made by request.

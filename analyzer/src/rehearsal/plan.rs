@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use haldane_store::{Classified, Environment, Fault, ServiceName, UnixNanos};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
-
-use haldane_store::{Classified, Environment, Fault, ServiceName, UnixNanos};
 
 use super::deal::{Deal, Injected, RATE_MIN, deal};
 use super::past::{self, Past, PastError, PastQuestion};

@@ -43,19 +43,8 @@ fn cell(window: u32, cohort: Role, requests: u64, errors: u64) -> Cell {
 /// Errors of each cohort in a window of a hundred canary and nine hundred baseline requests, over 30 windows.
 fn evidence(canary_errors: u64) -> Evidence {
     let cells = (0..30).flat_map(|window| [cell(window, Role::Baseline, 900, 4), cell(window, Role::Canary, 100, canary_errors)]);
-    Evidence {
-        seed: 42,
-        pairing: Pairing::Concurrent,
-        window: Duration::from_secs(10),
-        started_at: START,
-        until: START.plus(Duration::from_secs(300)),
-        cells: cells.collect(),
-        errors: Vec::new(),
-        calls: Vec::new(),
-        samples: Vec::new(),
-        unreadable: Vec::new(),
-        calibration: None,
-    }
+    let until = START.plus(Duration::from_secs(300));
+    Evidence { cells: cells.collect(), ..Evidence::new(42, Pairing::Concurrent, Duration::from_secs(10), START, until) }
 }
 
 fn verdict(evidence: &Evidence, ended: bool) -> Verdict {

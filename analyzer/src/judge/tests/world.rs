@@ -162,19 +162,7 @@ impl World {
         }
         let until = UnixNanos::from_seconds(START + 10 * self.windows);
         let window = Duration::from_secs(10);
-        Evidence {
-            seed: self.seed,
-            pairing: self.pairing,
-            window,
-            started_at: UnixNanos::from_seconds(START),
-            until,
-            cells,
-            errors,
-            calls: Vec::new(),
-            samples: Vec::new(),
-            unreadable: Vec::new(),
-            calibration: None,
-        }
+        Evidence { cells, errors, ..Evidence::new(self.seed, self.pairing, window, UnixNanos::from_seconds(START), until) }
     }
 
     /// Part of the traffic that a cohort gets.

@@ -21,9 +21,7 @@ const RED: &str = "
 const RED_FROM_SPANS: &str = "
     SELECT date_bin(INTERVAL '10 seconds', time) AS time, nullif(service_version, '') AS service_version,
         feature_flag_result_variant AS variant,
-        CASE WHEN http_route IS NULL AND kind = 'CLIENT' AND name IN ('GET', 'HTTP') THEN concat_ws(' ', name,
-                coalesce(nullif(peer_service, ''), CASE WHEN server_address = '10.0.0.7' THEN NULL ELSE nullif(server_address, '') END))
-            WHEN http_route IS NULL THEN name WHEN http_request_method IS NULL THEN http_route
+        CASE WHEN http_route IS NULL THEN name WHEN http_request_method IS NULL THEN http_route
             ELSE http_request_method || ' ' || http_route END AS operation, kind AS span_kind,
         count(*) AS requests,
         sum(CASE WHEN status_code = 'ERROR' OR kind = 'SERVER' AND http_response_status_code >= 500 THEN 1 ELSE 0 END) AS errors,

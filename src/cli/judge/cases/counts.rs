@@ -157,19 +157,7 @@ impl Counts {
         let serves = |at: UnixNanos, role: Role| self.cells.values().any(|cell| cell.at >= at && cell.cohort == role && cell.requests > 0);
         let pairing = if serves(started_at, Role::Baseline) { Pairing::Concurrent } else { Pairing::Preceding };
         let cells = self.cells.into_values().collect();
-        Some(Evidence {
-            seed: 0,
-            pairing,
-            window,
-            started_at,
-            until,
-            cells,
-            errors: Vec::new(),
-            calls: Vec::new(),
-            samples: Vec::new(),
-            unreadable: Vec::new(),
-            calibration: None,
-        })
+        Some(Evidence { cells, ..Evidence::new(0, pairing, window, started_at, until) })
     }
 }
 

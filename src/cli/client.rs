@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use haldane_analyzer::verdict::Verdict;
 use haldane_api::Problem;
-use haldane_api::http::{DecisionBody, PlanBody, PlanRequestBody, QueryBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED};
+use haldane_api::http::{
+    DecisionBody, EventListBody, PlanBody, PlanRequestBody, QueryBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED,
+};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -78,6 +80,18 @@ pub(crate) struct ListQuery {
     pub(crate) service: Option<String>,
     pub(crate) environment: Option<String>,
     pub(crate) state: Option<String>,
+    pub(crate) limit: u32,
+}
+
+/// Which events to list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EventQuery {
+    pub(crate) rollout: Option<String>,
+    pub(crate) service: Option<String>,
+    pub(crate) environment: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) oldest_first: bool,
+    pub(crate) cursor: Option<u64>,
     pub(crate) limit: u32,
 }
 
@@ -156,6 +170,20 @@ impl Client {
             request = request.query(&[("after", after.to_string()), ("wait", format!("{}ms", wait.as_millis()))]);
         }
         self.read(self.send(request.timeout(VERDICT_TIME_MAX + wait)).await?).await
+    }
+
+    /// One page of what happened.
+    pub(crate) async fn audit(&self, query: &EventQuery) -> Result<EventListBody, ClientError> {
+        let EventQuery { rollout, service, environment, kind, oldest_first, cursor, limit } = query;
+        let pairs = [("rollout", rollout), ("service", service), ("environment", environment), ("kind", kind)];
+        let given: Vec<(&str, &String)> = pairs.iter().filter_map(|(key, value)| value.as_ref().map(|value| (*key, value))).collect();
+        let order = if *oldest_first { "asc" } else { "desc" };
+        let request = self.request(Method::GET, &["v1", "audit"]).query(&given).query(&[("order", order), ("limit", &limit.to_string())]);
+        let request = match cursor {
+            Some(cursor) => request.query(&[("cursor", cursor)]),
+            None => request,
+        };
+        self.read(self.send(request).await?).await
     }
 
     /// Plans a rollout.

@@ -3,6 +3,7 @@
 //! Always holds: an error is one line on standard error that says what to do, and exit code 2; answers go to standard output,
 //! everything else to standard error. Talks to a server over REST only, so it works from any machine.
 
+mod audit;
 mod client;
 mod exit;
 mod judge;
@@ -87,6 +88,9 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
     #[command(after_help = "Example:
   haldane plan --service payment --environment shop --split 10% --for 30m")]
     Plan(Box<plan::PlanArgs>),
+    /// Show what happened, who did it, and check that the record of it is whole
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Use the judge by itself, on recorded cases
     #[command(after_help = "Examples:
   haldane judge --cases nab.parquet petshop.parquet --looks 10
@@ -118,6 +122,9 @@ pub enum CliError {
     /// A part of Haldane failed in this process; the text names the causes.
     #[error("{0}")]
     Part(String),
+    /// What was checked does not hold; the text says where.
+    #[error("{0}")]
+    Broken(String),
     /// The answer could not be written.
     #[error("cannot write the answer")]
     Output(#[from] std::io::Error),
@@ -143,6 +150,7 @@ impl Cli {
             | Command::Verdict(_)
             | Command::Gate(_)
             | Command::Plan(_)
+            | Command::Audit(_)
             | Command::Judge(_)
             | Command::Token(_)
             | Command::Completions { .. } => "warn",
@@ -168,6 +176,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Verdict(args) => verdict::verdict(args).await,
         Command::Gate(args) => verdict::gate(*args).await,
         Command::Plan(args) => plan::run(*args).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Judge(args) => judge::run(args),
         Command::Token(command) => token::run(command),
         Command::Completions { shell } => {

@@ -274,6 +274,27 @@ fn the_gate_outlives_an_outage_but_not_a_refusal() {
     refused(&haldane(&stranger.url, &["query", "SELECT 1"]), "not as Haldane does");
 }
 
+fn the_trail_is_shown_and_checked(world: &World) {
+    let listed = stdout(&haldane(&world.api, &["audit", "list", "--kind", "rollout.rolled_back"]));
+    assert!(listed.contains("ann") && listed.contains("customers report wrong totals"), "{listed}");
+    let whole = haldane(&world.api, &["audit", "verify"]);
+    assert!(whole.status.success() && stderr(&whole).contains("are as they were written"), "{}", stderr(&whole));
+    let last = stdout(&whole).trim().to_owned();
+    assert!(haldane(&world.api, &["audit", "verify", "--expect", &last]).status.success());
+    let alter = |sql: &str| {
+        let script = "import sqlite3, sys\nledger = sqlite3.connect(sys.argv[1])\nledger.execute(sys.argv[2])\nledger.commit()";
+        let ledger = world.data().join("ledger.db");
+        assert!(Command::new("python3").args(["-c", script]).arg(ledger).arg(sql).status().unwrap().success());
+    };
+    alter("DELETE FROM trail WHERE sequence = (SELECT MAX(sequence) FROM trail)");
+    assert!(haldane(&world.api, &["audit", "verify"]).status.success(), "a chain that was cut off is a chain");
+    refused(&haldane(&world.api, &["audit", "verify", "--expect", &last]), "it was cut off, or written anew");
+    alter("UPDATE trail SET actor = 'eve' WHERE sequence = 2");
+    refused(&haldane(&world.api, &["audit", "verify"]), "entry 2 of the trail was altered");
+    alter("DELETE FROM trail WHERE sequence = 1");
+    refused(&haldane(&world.api, &["audit", "verify"]), "entry 1 is missing");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_gets_from_telemetry_to_a_decision() {
     let world = World::start().await;
@@ -353,4 +374,5 @@ async fn a_rollout_is_started_found_shown_and_cancelled() {
     assert_eq!(told.status.code(), Some(1), "who waits is told");
     assert!(String::from_utf8(told.stdout).unwrap().contains("rolled back by ann: customers report wrong totals"));
     refused(&haldane(&world.api, &["rollout", "promote", &id, "--reason", "no"]), "already ended");
+    the_trail_is_shown_and_checked(&world);
 }

@@ -90,6 +90,11 @@ impl World {
         assert!(answer.is_empty(), "{path} accepted only a part: {answer:?}");
     }
 
+    /// Where the server keeps its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// The server's process.
     pub(crate) fn process_id(&self) -> u32 {
         self.process.id()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use haldane_store::clock::SharedClock;
-use haldane_store::ledger::{Ending, Inserted, Last, Ledger, LedgerError, RolloutQuery, VerdictRow};
+use haldane_store::ledger::{Ending, Inserted, Last, Ledger, LedgerError, RolloutQuery, TrailEntry, VerdictRow};
 use haldane_store::{Environment, ServiceName, UnixNanos};
 use tokio::sync::{Semaphore, watch};
 
@@ -17,6 +17,7 @@ use super::model::{
 };
 use super::record::{from_row, is_same, to_row};
 use super::standing;
+use super::trail;
 use crate::cohort::{Question, first_seen, try_sql};
 use crate::policy::Policy;
 use crate::query::Engine;
@@ -35,7 +36,7 @@ const ASKED_AT_ONCE: usize = 1;
 /// The rollouts of this installation. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Rollouts {
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     pub(super) engine: Engine,
     pub(super) clock: SharedClock,
     live: Arc<Live>,
@@ -99,7 +100,8 @@ impl Rollouts {
 
     async fn insert(&self, rollout: Rollout, request: &StartRollout) -> Result<Started, StartError> {
         let row = to_row(&rollout, request.idempotency_key.clone())?;
-        let existing = match self.ledger.insert_rollout(&row, None).await? {
+        let began = trail::started(&rollout, &request.actor);
+        let existing = match self.ledger.insert_rollout(&row, None, std::slice::from_ref(&began)).await? {
             Inserted::New => return Ok(Started { rollout, created: true }),
             Inserted::Exists(existing) => from_row(*existing)?,
         };
@@ -113,7 +115,8 @@ impl Rollouts {
         }
         let reason = format!("replaced by rollout {}", rollout.id);
         let ending = Ending { state: RolloutState::Cancelled.as_str().to_owned(), reason, at: self.clock.now() };
-        let replaced = self.ledger.insert_rollout(&row, Some((existing.id.as_str(), &ending))).await?;
+        let told: Vec<TrailEntry> = trail::ended(&existing, &request.actor, &ending).into_iter().chain([began]).collect();
+        let replaced = self.ledger.insert_rollout(&row, Some((existing.id.as_str(), &ending)), &told).await?;
         self.forget(&existing.id);
         match replaced {
             Inserted::New => Ok(Started { rollout, created: true }),
@@ -220,12 +223,13 @@ impl Rollouts {
             false => (RolloutState::RolledBack, "rolled back"),
         };
         let reason = format!("{word} by {}: {}", decided.actor, decided.reason);
-        self.end(id, Ending { state: state.as_str().to_owned(), reason, at: self.clock.now() }).await
+        self.end(id, &decided.actor, Ending { state: state.as_str().to_owned(), reason, at: self.clock.now() }).await
     }
 
-    async fn end(&self, id: &RolloutId, ending: Ending) -> Result<Rollout, CancelError> {
+    async fn end(&self, id: &RolloutId, actor: &str, ending: Ending) -> Result<Rollout, CancelError> {
         let rollout = self.get(id).await?;
-        if !self.ledger.end_rollout(id.as_str(), &ending).await? {
+        let told = trail::ended(&rollout, actor, &ending);
+        if !self.ledger.end_rollout(id.as_str(), &ending, told.as_slice()).await? {
             return Err(CancelError::Ended { id: id.clone(), state: rollout.state.as_str() });
         }
         self.forget(id);
@@ -236,8 +240,9 @@ impl Rollouts {
     ///
     /// # Errors
     /// When there is none of that id, or it has ended.
-    pub async fn cancel(&self, id: &RolloutId, reason: &str) -> Result<Rollout, CancelError> {
-        self.end(id, Ending { state: RolloutState::Cancelled.as_str().to_owned(), reason: reason.to_owned(), at: self.clock.now() }).await
+    pub async fn cancel(&self, id: &RolloutId, actor: &str, reason: &str) -> Result<Rollout, CancelError> {
+        let ending = Ending { state: RolloutState::Cancelled.as_str().to_owned(), reason: reason.to_owned(), at: self.clock.now() };
+        self.end(id, actor, ending).await
     }
 
     /// The newest verdict. Before the first judgement: `continue`, for want of data. Of a rollout that was cancelled or replaced: final.
@@ -302,20 +307,27 @@ impl Rollouts {
     }
 
     /// Writes a verdict down, ends the rollout if it is the last one, then tells those who wait.
-    pub(super) async fn record(&self, id: &RolloutId, judged: Judged, ending: Option<Ending>) -> Result<(), LedgerError> {
-        let verdict = &judged.verdict;
+    pub(super) async fn record(
+        &self,
+        rollout: &Rollout,
+        before: Option<&Verdict>,
+        judged: Judged,
+        ending: Option<Ending>,
+    ) -> Result<(), LedgerError> {
+        let (id, verdict, now) = (&rollout.id, &judged.verdict, self.clock.now());
         let document =
             serde_json::to_string(&**verdict).map_err(|cause| LedgerError::Broken { what: "verdict", detail: cause.to_string() })?;
         let row = VerdictRow {
             rollout_id: id.as_str().to_owned(),
             sequence: verdict.sequence,
-            decided_at: self.clock.now(),
+            decided_at: now,
             decision: verdict.decision.as_str().to_owned(),
             is_final: verdict.is_final,
             document,
         };
+        let told = trail::judged(rollout, before, verdict, now, ending.as_ref());
         let last = ending.map(|ending| Last { ending, evidence: judged.evidence.as_ref().map(|file| file.to_vec()) });
-        if self.ledger.append_verdict(&row, last.as_ref()).await? && last.is_none() {
+        if self.ledger.append_verdict(&row, last.as_ref(), &told).await? && last.is_none() {
             self.live.verdicts.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), judged);
             self.ring();
         } else {

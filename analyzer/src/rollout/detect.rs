@@ -9,6 +9,7 @@ use haldane_store::{Environment, ServiceName, UnixNanos};
 use super::desk::Rollouts;
 use super::error::{ReadError, StartError};
 use super::model::{ServiceSummary, StartRollout, Strategy, VersionSummary};
+use super::trail::HALDANE;
 use crate::cohort::{Columns, GatherError, Selector, text, unsigned};
 use crate::policy::PolicyOverrides;
 use crate::query::{Engine, QueryError, instant, literal};
@@ -147,6 +148,7 @@ async fn open(desk: &Rollouts, service: &ServiceSummary, canary: &VersionSummary
         policy: PolicyOverrides::default(),
         metadata: BTreeMap::new(),
         idempotency_key: None,
+        actor: HALDANE.to_owned(),
     };
     let opened = desk.open_detected(request, canary.first_seen).await?;
     Ok(opened.map(|rollout| {

@@ -12,6 +12,7 @@ mod model;
 mod record;
 mod schedule;
 mod standing;
+mod trail;
 
 pub use asked::{AnalysisError, AnalysisRequest};
 pub use desk::Rollouts;
@@ -21,3 +22,4 @@ pub use model::{
     Started, Strategy, VersionSummary,
 };
 pub use schedule::{AnalyzerConfig, Scheduler};
+pub use trail::{Event, EventDetails, EventFilter, EventKind, HALDANE, hash_after};

@@ -68,15 +68,17 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
     };
 }
 
-// Three closed lists of words that JSON, the command line and the ledger share.
+pub(super) use words;
+
+// Closed lists of words that JSON, the command line and the ledger share.
 words!(
     /// How a version is rolled out.
     Strategy {
@@ -181,6 +183,8 @@ pub struct StartRollout {
     pub metadata: BTreeMap<String, String>,
     /// The same key finds the same rollout, even one that has ended.
     pub idempotency_key: Option<String>,
+    /// Who asks for it.
+    pub actor: String,
 }
 
 /// What a person decided, over the judge's head.

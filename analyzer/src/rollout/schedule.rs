@@ -206,7 +206,7 @@ impl Scheduler {
         if rollout.state == RolloutState::Pending {
             self.desk.mark_running(&rollout.id).await?;
         }
-        if previous.is_some_and(|previous| says_the_same(&previous, &verdict)) {
+        if previous.as_ref().is_some_and(|previous| says_the_same(previous, &verdict)) {
             return Ok(());
         }
         let ending = ending(&verdict, &bundle.evidence, now);
@@ -214,7 +214,7 @@ impl Scheduler {
             tracing::info!(rollout = %rollout.id, service = %rollout.service, state = %ending.state, reason = %verdict.reason, "rollout ended");
         }
         let judged = Judged { verdict: Arc::new(verdict), evidence: file_of(&bundle, rollout) };
-        Ok(self.desk.record(&rollout.id, judged, ending).await?)
+        Ok(self.desk.record(rollout, previous.as_ref(), judged, ending).await?)
     }
 
     fn watermark(&self, now: UnixNanos) -> UnixNanos {

@@ -18,6 +18,30 @@ pub(crate) struct Params<T>(pub(crate) T);
 /// The variable part of the path.
 pub(crate) struct InPath(pub(crate) String);
 
+/// Who asks: the name of the token that was shown, if one was asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Caller(pub(crate) Option<String>);
+
+impl Caller {
+    /// The name for the trail: who the request says it is, and by which token.
+    pub(crate) fn named(&self, said: Option<&str>) -> String {
+        match (said.filter(|said| !said.trim().is_empty() && said.len() <= 100 && !said.contains(char::is_control)), &self.0) {
+            (Some(said), Some(token)) => format!("{said} (token {token})"),
+            (Some(said), None) => said.to_owned(),
+            (None, Some(token)) => format!("token {token}"),
+            (None, None) => "somebody".to_owned(),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 

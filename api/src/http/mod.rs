@@ -4,6 +4,7 @@
 //! a panic in a handler costs one request. Writing telemetry is not here: it has ports of its own.
 
 mod analyses;
+mod events;
 mod extract;
 mod health;
 mod plans;
@@ -15,6 +16,7 @@ mod verdict;
 mod wait;
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -25,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use haldane_analyzer::query::Engine;
 use haldane_analyzer::rollout::Rollouts;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -34,6 +36,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use analyses::AnalysisBody;
+pub use events::{EVENTS_MAX, EventBody, EventListBody, OrderWord};
 pub use health::Readiness;
 pub use plans::{FaultBody, FaultWord, PlanBody, PlanRequestBody, TriedBody};
 pub use query::{ColumnBody, QueryBody, ROWS_DEFAULT, ROWS_MAX, RowsBody, TRUNCATED};
@@ -73,6 +76,8 @@ struct Doors {
     ready: watch::Receiver<Readiness>,
     metrics: Metrics,
     stop: CancellationToken,
+    /// Who may follow events.
+    streams: Arc<Semaphore>,
 }
 
 #[derive(OpenApi)]
@@ -96,7 +101,8 @@ impl Api {
     pub fn router(self, stop: CancellationToken) -> Router {
         let Self { rollouts, engine, ready, metrics } = self;
         let (routes, document) = routes().split_for_parts();
-        let doors = Doors { rollouts, engine, ready, metrics, stop };
+        let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
+        let doors = Doors { rollouts, engine, ready, metrics, stop, streams };
         routes
             .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
             .fallback(unknown_path)
@@ -145,6 +151,9 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(verdict::verdict))
         .routes(routes!(verdict::report))
         .routes(routes!(verdict::evidence))
+        .routes(routes!(events::stream_rollout))
+        .routes(routes!(events::stream_all))
+        .routes(routes!(events::audit))
         .routes(routes!(plans::plan))
         .routes(routes!(analyses::analyse))
         .routes(routes!(services::list))

@@ -1,10 +1,12 @@
 //! The ledger: what must be remembered and is not telemetry. SQLite in a file.
 //!
-//! Rollouts change only by ending; verdicts and versions are only added. What a document says is the caller's business; the
-//! columns beside it are what is searched by.
+//! Rollouts change only by ending; verdicts, versions and the trail are only added to. What a document says is the caller's business;
+//! the columns beside it are what is searched by.
 
 mod aa_runs;
+pub mod notifications;
 mod rollouts;
+pub mod trail;
 mod verdicts;
 mod versions;
 
@@ -12,11 +14,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use tokio::sync::watch;
 
 use crate::fault::{Classified, Fault};
 
 pub use aa_runs::AaRunRow;
+pub use notifications::NotificationRow;
 pub use rollouts::{Ending, Inserted, RolloutQuery, RolloutRow};
+pub use trail::{TrailEntry, TrailQuery, TrailRow};
 pub use verdicts::{Last, VerdictRow};
 pub use versions::VersionRow;
 
@@ -67,6 +72,8 @@ impl Classified for LedgerError {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pool: SqlitePool,
+    /// Rings when the trail has grown.
+    bell: watch::Sender<()>,
 }
 
 impl Ledger {
@@ -85,7 +92,7 @@ impl Ledger {
             .foreign_keys(true);
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(|cause| fail(cause.into()))?;
         MIGRATIONS.run(&pool).await.map_err(|cause| fail(cause.into()))?;
-        Ok(Self { pool })
+        Ok(Self { pool, bell: watch::Sender::new(()) })
     }
 
     /// Waits for what is under way and closes the file.

@@ -3,6 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, Transaction};
 
+use super::trail::{TrailEntry, append};
 use super::{Ledger, LedgerError, failed};
 use crate::time::UnixNanos;
 
@@ -73,11 +74,16 @@ const SELECT: &str =
      FROM rollouts";
 
 impl Ledger {
-    /// Adds a live rollout, ending another one first when it is to be replaced, in one step.
+    /// Adds a live rollout, ending another one first when it is to be replaced, in one step with what the trail tells of it.
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    pub async fn insert_rollout(&self, row: &RolloutRow, replaces: Option<(&str, &Ending)>) -> Result<Inserted, LedgerError> {
+    pub async fn insert_rollout(
+        &self,
+        row: &RolloutRow,
+        replaces: Option<(&str, &Ending)>,
+        entries: &[TrailEntry],
+    ) -> Result<Inserted, LedgerError> {
         let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a rollout"))?;
         if let Some((id, ending)) = replaces {
             end(&mut step, id, ending).await?;
@@ -104,7 +110,9 @@ impl Ledger {
         .execute(&mut *step)
         .await
         .map_err(failed("add a rollout"))?;
+        append(&mut step, entries).await?;
         step.commit().await.map_err(failed("add a rollout"))?;
+        self.trail_grew();
         Ok(Inserted::New)
     }
 
@@ -173,14 +181,18 @@ impl Ledger {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Ends a live rollout. Says whether it was live.
+    /// Ends a live rollout, in one step with what the trail tells of it. Says whether it was live.
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    pub async fn end_rollout(&self, id: &str, ending: &Ending) -> Result<bool, LedgerError> {
-        let mut step = self.pool.begin().await.map_err(failed("begin to end a rollout"))?;
+    pub async fn end_rollout(&self, id: &str, ending: &Ending, entries: &[TrailEntry]) -> Result<bool, LedgerError> {
+        let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin to end a rollout"))?;
         let ended = end(&mut step, id, ending).await?;
+        if ended {
+            append(&mut step, entries).await?;
+        }
         step.commit().await.map_err(failed("end a rollout"))?;
+        self.trail_grew();
         Ok(ended)
     }
 }

@@ -37,14 +37,14 @@ async fn a_service_has_one_live_rollout_and_a_restart_finds_it() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ledger.db");
     let ledger = Ledger::open(&file).await.unwrap();
-    assert_eq!(ledger.insert_rollout(&rollout("1", Some("k")), None).await.unwrap(), Inserted::New);
-    let refused = ledger.insert_rollout(&rollout("2", None), None).await.unwrap();
+    assert_eq!(ledger.insert_rollout(&rollout("1", Some("k")), None, &[]).await.unwrap(), Inserted::New);
+    let refused = ledger.insert_rollout(&rollout("2", None), None, &[]).await.unwrap();
     assert_eq!(refused, Inserted::Exists(Box::new(rollout("1", Some("k")))));
     ledger.close().await;
 
     let ledger = Ledger::open(&file).await.unwrap();
     assert_eq!(ledger.live_rollouts().await.unwrap(), vec![rollout("1", Some("k"))]);
-    assert_eq!(ledger.insert_rollout(&rollout("2", None), Some(("1", &ending()))).await.unwrap(), Inserted::New);
+    assert_eq!(ledger.insert_rollout(&rollout("2", None), Some(("1", &ending())), &[]).await.unwrap(), Inserted::New);
     assert_eq!(ledger.rollout("1").await.unwrap().unwrap().state, "cancelled");
     assert_eq!(ledger.rollout_by_key("k").await.unwrap().unwrap().id, "1");
     let listed = ledger.list_rollouts(&RolloutQuery { service: Some("payment".into()), limit: 10, ..Default::default() }).await.unwrap();
@@ -57,14 +57,14 @@ async fn a_service_has_one_live_rollout_and_a_restart_finds_it() {
 async fn the_last_verdict_ends_the_rollout_and_nothing_follows_it() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
-    ledger.insert_rollout(&rollout("1", None), None).await.unwrap();
-    assert!(ledger.append_verdict(&verdict("1", 1), None).await.unwrap());
-    assert!(ledger.append_verdict(&verdict("1", 2), Some(&Last { ending: ending(), evidence: Some(vec![1, 2]) })).await.unwrap());
+    ledger.insert_rollout(&rollout("1", None), None, &[]).await.unwrap();
+    assert!(ledger.append_verdict(&verdict("1", 1), None, &[]).await.unwrap());
+    assert!(ledger.append_verdict(&verdict("1", 2), Some(&Last { ending: ending(), evidence: Some(vec![1, 2]) }), &[]).await.unwrap());
     assert_eq!(ledger.evidence("1").await.unwrap(), Some(vec![1, 2]));
     assert_eq!(ledger.evidence("2").await.unwrap(), None);
-    assert!(!ledger.append_verdict(&verdict("1", 3), None).await.unwrap());
+    assert!(!ledger.append_verdict(&verdict("1", 3), None, &[]).await.unwrap());
     assert_eq!(ledger.latest_verdict("1").await.unwrap().unwrap(), verdict("1", 2));
-    assert!(!ledger.end_rollout("1", &ending()).await.unwrap());
+    assert!(!ledger.end_rollout("1", &ending(), &[]).await.unwrap());
 }
 
 #[tokio::test]
@@ -80,4 +80,116 @@ async fn a_version_is_new_once() {
     assert!(ledger.add_version(&row).await.unwrap());
     assert!(!ledger.add_version(&row).await.unwrap());
     assert_eq!(ledger.versions().await.unwrap(), vec![row]);
+}
+
+fn entry(kind: &str, rollout_id: &str) -> TrailEntry {
+    TrailEntry {
+        at: UnixNanos::from_seconds(40),
+        kind: kind.into(),
+        actor: "ann".into(),
+        rollout_id: rollout_id.into(),
+        service: "payment".into(),
+        environment: "shop".into(),
+        document: "{}".into(),
+    }
+}
+
+fn whole() -> TrailQuery {
+    TrailQuery { limit: 100, ..TrailQuery::default() }
+}
+
+#[tokio::test]
+async fn the_trail_tells_of_what_happened_and_of_nothing_that_did_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
+    let mut bell = ledger.trail_bell();
+    ledger.insert_rollout(&rollout("1", None), None, &[entry("rollout.started", "1")]).await.unwrap();
+    assert!(bell.has_changed().unwrap());
+    bell.mark_unchanged();
+    ledger.insert_rollout(&rollout("2", None), None, &[entry("rollout.started", "2")]).await.unwrap();
+    assert_eq!(ledger.trail_end().await.unwrap(), 1, "the second one was refused");
+    let last = Last { ending: ending(), evidence: None };
+    ledger.append_verdict(&verdict("1", 1), Some(&last), &[entry("rollout.promoted", "1")]).await.unwrap();
+    assert!(!ledger.end_rollout("1", &ending(), &[entry("rollout.cancelled", "1")]).await.unwrap());
+    assert!(!ledger.append_verdict(&verdict("1", 2), None, &[entry("verdict.changed", "1")]).await.unwrap());
+    let kinds: Vec<String> = ledger.trail(&whole()).await.unwrap().into_iter().map(|row| row.entry.kind).collect();
+    assert_eq!(kinds, ["rollout.started", "rollout.promoted"]);
+    let newest = TrailQuery { newest_first: true, limit: 1, ..TrailQuery::default() };
+    assert_eq!(ledger.trail(&newest).await.unwrap()[0].sequence, 2);
+    let older = TrailQuery { newest_first: true, after: Some(2), limit: 9, ..TrailQuery::default() };
+    assert_eq!(ledger.trail(&older).await.unwrap().len(), 1);
+    let of_another = TrailQuery { rollout_id: Some("2".into()), ..whole() };
+    assert!(ledger.trail(&of_another).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_entry_that_is_removed_or_altered_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
+    ledger.add_to_trail(&[entry("a", "1"), entry("b", "1"), entry("c", "1")]).await.unwrap();
+    let rows = ledger.trail(&whole()).await.unwrap();
+    let start = || (0, trail::FIRST_HASH.to_owned());
+    assert_eq!(trail::verify(&rows, start()), Ok((3, rows[2].hash.clone())));
+    assert_eq!(trail::verify(&rows[1..], (1, rows[0].hash.clone())), Ok((3, rows[2].hash.clone())), "page by page too");
+    let mut removed = rows.clone();
+    removed.remove(1);
+    assert_eq!(trail::verify(&removed, start()), Err(trail::TrailError::Missing { expected: 2, found: 3 }));
+    for alter in [
+        |entry: &mut TrailEntry| entry.actor = "bob".into(),
+        |entry: &mut TrailEntry| entry.at = UnixNanos::from_seconds(41),
+        // A letter that moves from one text to the next.
+        |entry: &mut TrailEntry| (entry.service, entry.environment) = ("paymen".into(), "tshop".into()),
+    ] {
+        let mut altered = rows.clone();
+        alter(&mut altered[1].entry);
+        assert_eq!(trail::verify(&altered, start()), Err(trail::TrailError::Altered { sequence: 2 }));
+        altered[1].hash = TrailRow::hash_after(&altered[0].hash, 2, &altered[1].entry);
+        assert_eq!(trail::verify(&altered, start()), Err(trail::TrailError::Altered { sequence: 3 }), "the next one knows");
+    }
+}
+
+fn notification(id: &str, event: u64) -> NotificationRow {
+    NotificationRow {
+        id: id.into(),
+        receiver: "chat".into(),
+        event,
+        rollout_id: "1".into(),
+        state: notifications::DUE.into(),
+        created_at: UnixNanos::from_seconds(50),
+        due_at: UnixNanos::from_seconds(50),
+        attempts: 0,
+        last_error: String::new(),
+        document: "{}".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_notification_is_made_once_and_stays_until_it_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ledger.db");
+    let ledger = Ledger::open(&file).await.unwrap();
+    ledger.move_cursor("notifier", 1, &[notification("a", 1)]).await.unwrap();
+    ledger.move_cursor("notifier", 1, &[notification("b", 1)]).await.unwrap();
+    ledger.close().await;
+    let ledger = Ledger::open(&file).await.unwrap();
+    assert_eq!(ledger.cursor("notifier").await.unwrap(), Some(1));
+    let (early, now) = (UnixNanos::from_seconds(49), UnixNanos::from_seconds(50));
+    assert!(ledger.due_notifications(early, 9).await.unwrap().is_empty());
+    assert_eq!(ledger.due_notifications(now, 9).await.unwrap(), [notification("a", 1)]);
+    assert_eq!(ledger.next_due().await.unwrap(), Some(now));
+
+    let dead = NotificationRow { state: notifications::DEAD.into(), attempts: 3, last_error: "gone".into(), ..notification("a", 1) };
+    ledger.settle_notification(&dead, &[entry("notification.failed", "1")]).await.unwrap();
+    assert_eq!(ledger.notifications(Some(notifications::DEAD), None, 9).await.unwrap(), [dead]);
+    assert_eq!(ledger.revive_notifications(Some("b"), now, &[]).await.unwrap(), 0);
+    assert_eq!(ledger.revive_notifications(Some("a"), now, &[entry("notification.retried", "1")]).await.unwrap(), 1);
+    let done = NotificationRow {
+        state: notifications::DELIVERED.into(),
+        attempts: 1,
+        ..ledger.due_notifications(now, 9).await.unwrap()[0].clone()
+    };
+    ledger.settle_notification(&done, &[]).await.unwrap();
+    assert_eq!(ledger.next_due().await.unwrap(), None);
+    assert_eq!(ledger.notification_counts().await.unwrap(), [("chat".to_owned(), "delivered".to_owned(), 1)]);
+    assert_eq!(ledger.trail_end().await.unwrap(), 2);
 }

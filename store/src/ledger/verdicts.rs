@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::rollouts::{Ending, end};
+use super::trail::{TrailEntry, append};
 use super::{Ledger, LedgerError, failed};
 use crate::time::UnixNanos;
 
@@ -37,13 +38,13 @@ pub struct Last {
 const EVIDENCE_KEPT: i64 = 1_000;
 
 impl Ledger {
-    /// Adds a verdict and, when it is the last one, keeps its evidence and ends the rollout in the same step.
+    /// Adds a verdict and, when it is the last one, keeps its evidence and ends the rollout in the same step, with what the trail tells of it.
     ///
     /// Says whether it was written: a rollout that has ended meanwhile gets no more verdicts.
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    pub async fn append_verdict(&self, row: &VerdictRow, last: Option<&Last>) -> Result<bool, LedgerError> {
+    pub async fn append_verdict(&self, row: &VerdictRow, last: Option<&Last>, entries: &[TrailEntry]) -> Result<bool, LedgerError> {
         let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a verdict"))?;
         let live: Option<i64> = sqlx::query_scalar("SELECT 1 FROM rollouts WHERE id = $1 AND ended_at IS NULL")
             .bind(&row.rollout_id)
@@ -72,7 +73,9 @@ impl Ledger {
             }
             end(&mut step, &row.rollout_id, ending).await?;
         }
+        append(&mut step, entries).await?;
         step.commit().await.map_err(failed("add a verdict"))?;
+        self.trail_grew();
         Ok(true)
     }
 

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 pub use wire::{LinksBody, OriginWord, RolloutBody, RolloutListBody, StartRolloutBody, StateWord, StrategyWord};
 
 use super::Doors;
-use super::extract::{InPath, JsonBody, Params};
+use super::extract::{Caller, InPath, JsonBody, Params};
 use crate::error::{Problem, ProblemKind};
 
 /// Rollouts on a page, if the request does not say.
@@ -45,10 +45,11 @@ const ACTOR_BYTES_MAX: usize = 100;
 )]
 pub(super) async fn start(
     State(doors): State<Doors>,
+    caller: Caller,
     headers: HeaderMap,
     JsonBody(body): JsonBody<StartRolloutBody>,
 ) -> Result<Response, Problem> {
-    let request = body.parse(idempotency_key(&headers)?)?;
+    let request = body.parse(idempotency_key(&headers)?, &caller)?;
     let started = doors.rollouts.start(request).await.map_err(|error| start_problem(&error))?;
     let body = RolloutBody::from(&started.rollout);
     let status = if started.created { StatusCode::CREATED } else { StatusCode::OK };
@@ -139,6 +140,7 @@ pub(super) struct CancelParams {
 )]
 pub(super) async fn cancel(
     State(doors): State<Doors>,
+    caller: Caller,
     InPath(id): InPath,
     Params(params): Params<CancelParams>,
 ) -> Result<Json<RolloutBody>, Problem> {
@@ -146,7 +148,7 @@ pub(super) async fn cancel(
     if reason.len() > REASON_BYTES_MAX {
         return Err(Problem::invalid(format!("reason: at most {REASON_BYTES_MAX} bytes")));
     }
-    let cancelled = doors.rollouts.cancel(&rollout_id(&id)?, &reason).await;
+    let cancelled = doors.rollouts.cancel(&rollout_id(&id)?, &caller.named(None), &reason).await;
     Ok(Json(RolloutBody::from(&cancelled.map_err(|error| cancel_problem(&error))?)))
 }
 
@@ -187,10 +189,11 @@ pub struct DecisionBody {
 )]
 pub(super) async fn promote(
     State(doors): State<Doors>,
+    caller: Caller,
     InPath(id): InPath,
     JsonBody(body): JsonBody<DecisionBody>,
 ) -> Result<Json<RolloutBody>, Problem> {
-    decide(&doors, &id, body, true).await
+    decide(&doors, &caller, &id, body, true).await
 }
 
 /// Rolls a rollout back by a person's decision, whatever the judge says: its verdict becomes a final `rollback` with the reason.
@@ -209,19 +212,20 @@ pub(super) async fn promote(
 )]
 pub(super) async fn roll_back(
     State(doors): State<Doors>,
+    caller: Caller,
     InPath(id): InPath,
     JsonBody(body): JsonBody<DecisionBody>,
 ) -> Result<Json<RolloutBody>, Problem> {
-    decide(&doors, &id, body, false).await
+    decide(&doors, &caller, &id, body, false).await
 }
 
-async fn decide(doors: &Doors, id: &str, body: DecisionBody, promote: bool) -> Result<Json<RolloutBody>, Problem> {
-    let actor = body.actor.unwrap_or_else(|| "somebody".to_owned());
+async fn decide(doors: &Doors, caller: &Caller, id: &str, body: DecisionBody, promote: bool) -> Result<Json<RolloutBody>, Problem> {
+    let actor = caller.named(body.actor.as_deref());
     let fits = |text: &str, max: usize| !text.trim().is_empty() && text.len() <= max && !text.contains(char::is_control);
     if !fits(&body.reason, REASON_BYTES_MAX) {
         return Err(Problem::invalid(format!("reason: needs 1 to {REASON_BYTES_MAX} bytes on one line")));
     }
-    if !fits(&actor, ACTOR_BYTES_MAX) {
+    if body.actor.is_some_and(|actor| !fits(&actor, ACTOR_BYTES_MAX)) {
         return Err(Problem::invalid(format!("actor: needs 1 to {ACTOR_BYTES_MAX} bytes on one line")));
     }
     let decided = PersonalDecision { promote, actor, reason: body.reason };

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::Problem;
+use crate::http::extract::Caller;
 
 /// Most entries in `metadata`.
 const METADATA_MAX: usize = 32;
@@ -157,7 +158,7 @@ pub enum OriginWord {
 
 impl StartRolloutBody {
     /// Checks everything that can be checked without looking at the data.
-    pub(crate) fn parse(self, idempotency_key: Option<String>) -> Result<StartRollout, Problem> {
+    pub(crate) fn parse(self, idempotency_key: Option<String>, caller: &Caller) -> Result<StartRollout, Problem> {
         check_metadata(&self.metadata)?;
         let field = |name: &'static str| move |error: &dyn std::fmt::Display| Problem::invalid(format!("{name}: {error}"));
         let environment = match &self.environment {
@@ -175,6 +176,7 @@ impl StartRolloutBody {
                 None => None,
             },
             policy: self.policy.unwrap_or_default(),
+            actor: caller.named(self.metadata.get("actor").map(String::as_str)),
             metadata: self.metadata,
             idempotency_key,
         })
@@ -288,7 +290,7 @@ mod tests {
 
     fn parse(json: serde_json::Value) -> Result<StartRollout, String> {
         let body: StartRolloutBody = serde_json::from_value(json).map_err(|error| error.to_string())?;
-        body.parse(None).map_err(|problem| problem.detail)
+        body.parse(None, &Caller::default()).map_err(|problem| problem.detail)
     }
 
     #[test]

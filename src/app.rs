@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use haldane_analyzer::{Engine, QueryLimits, Rollouts, Scheduler};
+use haldane_api::notify::{Notifications, Notifier};
 use haldane_api::{Api, Readiness};
 use haldane_collector::{Collector, Waiting};
 use haldane_store::clock::SharedClock;
@@ -32,6 +33,9 @@ pub enum BuildError {
     /// The ledger cannot be opened.
     #[error("cannot open the ledger")]
     Ledger(#[from] haldane_store::ledger::LedgerError),
+    /// A receiver cannot be set up.
+    #[error("cannot set up notifications")]
+    Notifications(#[from] haldane_api::notify::NotifyError),
     /// The query engine cannot be set up.
     #[error("cannot set up the query engine")]
     Engine(#[from] haldane_analyzer::QueryError),
@@ -62,6 +66,9 @@ pub enum RunError {
     /// Judging failed.
     #[error("the analyzer stopped")]
     Analyzer(#[from] haldane_analyzer::rollout::ReadError),
+    /// Telling others failed.
+    #[error("the notifier stopped")]
+    Notifier(#[from] haldane_api::notify::NotifyError),
     /// Serving REST failed.
     #[error("the API stopped")]
     Api(#[source] std::io::Error),
@@ -182,8 +189,13 @@ impl App {
         let ready = watch::Sender::new(Readiness::Starting { because: "the log is being read back".to_owned() });
         let (serving, mut api) = (CancellationToken::new(), Part::new());
         let meter = Arc::new(OnceLock::new());
-        let metrics = metrics::metrics(meter.clone(), tables.clone(), scheduler.calibrations());
-        let (token, part) = (serving.clone(), Api { rollouts, engine: people, ready: ready.subscribe(), metrics });
+        let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", addresses.api));
+        let notifications = Notifications::try_new(&config.notify, ledger.clone(), clock.clone(), &public_url)?;
+        let notifier = Notifier::new(&config.notify, notifications.clone(), rollouts.clone());
+        let metrics = metrics::metrics(meter.clone(), tables.clone(), scheduler.calibrations(), notifications.clone());
+        let token = serving.clone();
+        api.spawn(async move { Ok(notifier.run(token).await?) });
+        let (token, part) = (serving.clone(), Api { rollouts, engine: people, ready: ready.subscribe(), metrics, notifications });
         api.spawn(async move { part.serve(api_listener, token).await.map_err(RunError::Api) });
         let collector =
             Collector::open(config.collector_settings(), tables, clock).await.map_err(|cause| BuildError::Collector(Box::new(cause)))?;

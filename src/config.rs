@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use haldane_analyzer::AnalyzerConfig;
+use haldane_api::notify::NotifyConfig;
 use haldane_collector::CollectorConfig;
 use haldane_store::{Classified, Fault};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,10 @@ pub struct Config {
     pub collector: CollectorConfig,
     /// Settings of the analyzer: `[analyzer]`, `HALDANE_ANALYZER__…`.
     pub analyzer: AnalyzerConfig,
+    /// Whom to tell, and of what: `[notify]`.
+    pub notify: NotifyConfig,
+    /// Where people reach the API, for links in notifications; the address that it listens on if left out. `HALDANE_PUBLIC_URL`.
+    pub public_url: Option<String>,
 }
 
 impl Default for Config {
@@ -47,6 +52,8 @@ impl Default for Config {
             shutdown_seconds: 60,
             collector: CollectorConfig::default(),
             analyzer: AnalyzerConfig::default(),
+            notify: NotifyConfig::default(),
+            public_url: None,
         }
     }
 }
@@ -128,6 +135,11 @@ impl Config {
             mistakes.push("shutdown_seconds = 0: it has to be at least 1".to_owned());
         }
         mistakes.extend(self.collector.mistakes());
+        mistakes.extend(self.notify.mistakes());
+        let is_address = |text: &String| text.starts_with("http://") || text.starts_with("https://");
+        if let Some(url) = self.public_url.as_ref().filter(|url| !is_address(url)) {
+            mistakes.push(format!("public_url = {url:?}: write it as https://haldane.example.com"));
+        }
         if mistakes.is_empty() { Ok(()) } else { Err(ConfigError { mistakes }) }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use haldane_analyzer::judge::{Calibration, ComparisonCalibration};
 use haldane_analyzer::rehearsal::{Calibrated, Calibrations};
 use haldane_api::metrics::{Family, Kind, Metrics, Sample};
+use haldane_api::notify::{Attempts, Notifications};
 use haldane_collector::{CollectorStats, LATENCY_BOUNDS, Meter, Signal, SignalStats};
 use haldane_store::{TableName, Tables};
 
@@ -15,13 +16,14 @@ use haldane_store::{TableName, Tables};
 const SERVICES_MAX: usize = 500;
 
 /// Reads all of it each time. There is no meter before the log has been read back; then all that the collector counts is zero.
-pub(crate) fn metrics(meter: Arc<OnceLock<Meter>>, tables: Tables, calibrations: Calibrations) -> Metrics {
+pub(crate) fn metrics(meter: Arc<OnceLock<Meter>>, tables: Tables, calibrations: Calibrations, notifications: Notifications) -> Metrics {
     Metrics::new(move || {
         let stats = meter.get().map(Meter::read).unwrap_or_default();
         let mut families = requests(&stats);
         families.extend(memory(&stats));
         families.extend(hot(&tables));
         families.extend(calibration(&calibrations));
+        families.push(attempts(&notifications));
         families.extend(process());
         families
     })
@@ -177,6 +179,20 @@ fn calibration(calibrations: &Calibrations) -> Vec<Family> {
             by_check(|_, check| check.discount.exp()),
         ),
     ]
+}
+
+/// How often receivers were tried.
+fn attempts(notifications: &Notifications) -> Family {
+    let of = |(receiver, attempts): (String, Attempts)| {
+        let counted = [("delivered", attempts.delivered), ("failed", attempts.failed), ("dead", attempts.dead)];
+        counted.map(|(outcome, count)| Sample::new(&[("receiver", receiver.as_str()), ("outcome", outcome)], number(count)))
+    };
+    Family {
+        name: "haldane_notify_attempts_total",
+        help: "Attempts to tell a receiver: delivered, failed (tried again by itself), dead (given up).",
+        kind: Kind::Counter,
+        samples: notifications.attempts().into_iter().flat_map(of).collect(),
+    }
 }
 
 /// What Linux says of this process; nothing elsewhere.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the OpenTelemetry SDKs of other languages and DuckDB, which tests/it talks to, into one folder:
+# Looks for Alertmanager, and installs the OpenTelemetry SDKs of other languages and DuckDB, which tests/it talks to, into one folder:
 # $HALDANE_TEST_CLIENTS, or `clients` in cargo's target folder. What is already there in these versions is left alone.
 set -eu
 
@@ -17,6 +17,16 @@ command -v node >/dev/null 2>&1 || fail "node is missing; the tests with the Nod
 command -v npm >/dev/null 2>&1 || fail "npm is missing; it comes with Node and installs the Node SDK"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "python3 is $(python3 --version 2>&1), too old; 3.10 or newer is needed"
 node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || fail "node is $(node --version), too old; 20 or newer is needed"
+
+# Notifications are tested with a real Alertmanager.
+have_alertmanager() {
+    { command -v prometheus-alertmanager || command -v alertmanager; } >/dev/null 2>&1 && command -v amtool >/dev/null 2>&1
+}
+if ! have_alertmanager && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing Alertmanager"
+    apt-get install --yes --quiet prometheus-alertmanager >/dev/null 2>&1 || { apt-get update --quiet && apt-get install --yes --quiet prometheus-alertmanager; } >/dev/null 2>&1 || true
+fi
+have_alertmanager || fail "Alertmanager with amtool is missing; on Debian they are in the package prometheus-alertmanager, else see https://prometheus.io/download/"
 
 mkdir -p "$folder"
 

@@ -50,6 +50,10 @@ pub enum ProblemKind {
     RolloutConflict,
     /// The rollout has ended already.
     RolloutEnded,
+    /// The settings have no receiver of this name.
+    UnknownReceiver,
+    /// No dead notification of this id.
+    UnknownNotification,
     /// A rollout without evidence that is kept.
     NoEvidence,
     /// A service that has not served for long enough.
@@ -74,13 +78,15 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidRequest,
         Self::InvalidQuery,
         Self::UnknownRollout,
         Self::UnknownService,
         Self::RolloutConflict,
         Self::RolloutEnded,
+        Self::UnknownReceiver,
+        Self::UnknownNotification,
         Self::NoEvidence,
         Self::ShortPast,
         Self::UnknownPath,
@@ -102,6 +108,8 @@ impl ProblemKind {
             Self::UnknownService => "unknown-service",
             Self::RolloutConflict => "rollout-conflict",
             Self::RolloutEnded => "rollout-ended",
+            Self::UnknownReceiver => "unknown-receiver",
+            Self::UnknownNotification => "unknown-notification",
             Self::NoEvidence => "no-evidence",
             Self::ShortPast => "short-past",
             Self::UnknownPath => "unknown-path",
@@ -124,6 +132,8 @@ impl ProblemKind {
             Self::UnknownService => "The service is not known",
             Self::RolloutConflict => "Another rollout of this service is live",
             Self::RolloutEnded => "The rollout has ended",
+            Self::UnknownReceiver => "There is no such receiver",
+            Self::UnknownNotification => "There is no such dead notification",
             Self::NoEvidence => "No evidence is kept of this rollout",
             Self::ShortPast => "The service has too short a past",
             Self::UnknownPath => "There is nothing at this path",
@@ -145,6 +155,8 @@ impl ProblemKind {
             }
             Self::InvalidQuery => "The detail is what the SQL engine says. Only reading is allowed: SELECT, SHOW, DESCRIBE and EXPLAIN.",
             Self::UnknownRollout => "See GET /v1/rollouts for those that exist.",
+            Self::UnknownReceiver => "Receivers come from the settings: [[notify.receivers]]. See GET /v1/receivers for those that exist.",
+            Self::UnknownNotification => "Only dead notifications are tried again by hand: see GET /v1/notifications?state=dead.",
             Self::NoEvidence => {
                 "Ask again after the next verdict. The evidence of a last verdict is kept for the newest 1,000 rollouts, that of others while the server runs."
             }

@@ -1,4 +1,4 @@
-//! The doors for people and tools: REST with its OpenAPI document, long polls, reports and SQL.
+//! The doors for people and tools: REST with its OpenAPI document, long polls, reports and SQL; and what is told to them unasked.
 //!
 //! Always holds: wire types stop here, a type of the parts below is converted once; an error becomes a status in one place
 //! ([`error::status_of`]) and is explained to who asked; nothing here decides about a rollout.
@@ -6,6 +6,7 @@
 pub mod error;
 pub mod http;
 pub mod metrics;
+pub mod notify;
 pub mod report;
 pub mod rows;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use haldane_analyzer::verdict::Verdict;
 use haldane_api::Problem;
 use haldane_api::http::{
-    DecisionBody, EventListBody, PlanBody, PlanRequestBody, QueryBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED,
+    DecisionBody, EventListBody, NotificationListBody, PlanBody, PlanRequestBody, QueryBody, RetriedBody, RolloutBody, RolloutListBody,
+    StartRolloutBody, TRUNCATED, TestedBody,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -183,6 +184,28 @@ impl Client {
             Some(cursor) => request.query(&[("cursor", cursor)]),
             None => request,
         };
+        self.read(self.send(request).await?).await
+    }
+
+    /// The newest notifications.
+    pub(crate) async fn notifications(&self, state: Option<&str>, limit: u32) -> Result<NotificationListBody, ClientError> {
+        let request = self.request(Method::GET, &["v1", "notifications"]).query(&[("limit", limit)]);
+        let request = match state {
+            Some(state) => request.query(&[("state", state)]),
+            None => request,
+        };
+        self.read(self.send(request).await?).await
+    }
+
+    /// Has a dead notification tried again, or all of them.
+    pub(crate) async fn retry_notifications(&self, id: Option<&str>) -> Result<RetriedBody, ClientError> {
+        let path: Vec<&str> = ["v1", "notifications"].into_iter().chain(id).chain(["retry"]).collect();
+        self.read(self.send(self.request(Method::POST, &path)).await?).await
+    }
+
+    /// Tests a receiver.
+    pub(crate) async fn test_receiver(&self, name: &str) -> Result<TestedBody, ClientError> {
+        let request = self.request(Method::POST, &["v1", "receivers", name, "test"]);
         self.read(self.send(request).await?).await
     }
 

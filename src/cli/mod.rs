@@ -7,6 +7,7 @@ mod audit;
 mod client;
 mod exit;
 mod judge;
+mod notify;
 mod out;
 mod plan;
 mod query;
@@ -91,6 +92,9 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
     /// Show what happened, who did it, and check that the record of it is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Show who was told what, try again, and test receivers
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Use the judge by itself, on recorded cases
     #[command(after_help = "Examples:
   haldane judge --cases nab.parquet petshop.parquet --looks 10
@@ -151,6 +155,7 @@ impl Cli {
             | Command::Gate(_)
             | Command::Plan(_)
             | Command::Audit(_)
+            | Command::Notify(_)
             | Command::Judge(_)
             | Command::Token(_)
             | Command::Completions { .. } => "warn",
@@ -177,6 +182,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Gate(args) => verdict::gate(*args).await,
         Command::Plan(args) => plan::run(*args).await,
         Command::Audit(command) => audit::run(command).await,
+        Command::Notify(command) => notify::run(command).await,
         Command::Judge(args) => judge::run(args),
         Command::Token(command) => token::run(command),
         Command::Completions { shell } => {

@@ -29,7 +29,7 @@ CREATE TABLE notifications (
 );
 
 CREATE UNIQUE INDEX notifications_once ON notifications (receiver, event);
-CREATE INDEX notifications_due ON notifications (state, due_at);
+CREATE INDEX notifications_due ON notifications (receiver, state, due_at);
 
 -- How far readers of the trail have come.
 CREATE TABLE cursors (

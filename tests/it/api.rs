@@ -102,6 +102,7 @@ async fn the_metrics_have_their_names() {
         "haldane_judge_phi gauge",
         "haldane_judge_tau gauge",
         "haldane_judge_discount gauge",
+        "haldane_notify_attempts_total counter",
         "process_resident_memory_bytes gauge",
         "process_cpu_seconds_total counter",
     ];

@@ -42,7 +42,10 @@ impl World {
 
     /// Like [`World::start`], with settings from the environment.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), settings).await
+    }
+
+    async fn start_in(folder: TempDir, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_haldane"));
         // The settings of whoever runs the tests are not the story's.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HALDANE_")) {
@@ -74,6 +77,14 @@ impl World {
         assert!(signal.success(), "the server is gone already");
         let status = until("the server stops", async || self.process.try_wait().unwrap()).await;
         assert!(status.success(), "the server ended with {status}");
+        let empty = tempfile::tempdir().unwrap();
+        StoppedWorld { folder: std::mem::replace(&mut self.folder, empty) }
+    }
+
+    /// Kills the server, as a power cut does.
+    pub(crate) fn kill(mut self) -> StoppedWorld {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
         let empty = tempfile::tempdir().unwrap();
         StoppedWorld { folder: std::mem::replace(&mut self.folder, empty) }
     }
@@ -168,6 +179,11 @@ pub(crate) struct StoppedWorld {
 }
 
 impl StoppedWorld {
+    /// Starts a server on what it left behind.
+    pub(crate) async fn start_with(self, settings: &[(&str, &str)]) -> World {
+        World::start_in(self.folder, settings).await
+    }
+
     /// Where the tables are.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")

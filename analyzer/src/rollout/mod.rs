@@ -22,4 +22,4 @@ pub use model::{
     Started, Strategy, VersionSummary,
 };
 pub use schedule::{AnalyzerConfig, Scheduler};
-pub use trail::{Event, EventDetails, EventFilter, EventKind, HALDANE, hash_after};
+pub use trail::{Event, EventDetails, EventFilter, EventKind, EventPlace, HALDANE, entry_of, hash_after};

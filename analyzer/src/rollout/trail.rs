@@ -188,6 +188,30 @@ impl Rollouts {
     }
 }
 
+/// What an event happened to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventPlace {
+    /// The rollout; empty if none.
+    pub rollout_id: String,
+    /// The service; empty if none.
+    pub service: String,
+    /// Where; empty if nowhere.
+    pub environment: String,
+}
+
+/// An entry for the trail.
+pub fn entry_of(kind: EventKind, actor: &str, at: UnixNanos, place: EventPlace, details: &EventDetails) -> TrailEntry {
+    TrailEntry {
+        at,
+        kind: kind.as_str().to_owned(),
+        actor: actor.to_owned(),
+        rollout_id: place.rollout_id,
+        service: place.service,
+        environment: place.environment,
+        document: serde_json::to_string(details).unwrap_or_default(),
+    }
+}
+
 /// The hash that an entry of the trail has after another one; the first one comes after 64 zeros.
 pub fn hash_after(before: Option<&str>, event: &Event) -> String {
     let entry = TrailEntry {
@@ -250,15 +274,12 @@ pub(super) fn ended(rollout: &Rollout, actor: &str, ending: &Ending) -> Option<T
 }
 
 fn entry(rollout: &Rollout, kind: EventKind, actor: &str, at: UnixNanos, details: &EventDetails) -> TrailEntry {
-    TrailEntry {
-        at,
-        kind: kind.as_str().to_owned(),
-        actor: actor.to_owned(),
+    let place = EventPlace {
         rollout_id: rollout.id.as_str().to_owned(),
         service: rollout.service.as_str().to_owned(),
         environment: rollout.environment.as_str().to_owned(),
-        document: serde_json::to_string(details).unwrap_or_default(),
-    }
+    };
+    entry_of(kind, actor, at, place, details)
 }
 
 fn read(row: TrailRow) -> Result<Event, LedgerError> {

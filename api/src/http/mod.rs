@@ -7,6 +7,7 @@ mod analyses;
 mod events;
 mod extract;
 mod health;
+mod notifications;
 mod plans;
 mod problems;
 mod query;
@@ -38,6 +39,9 @@ use utoipa_swagger_ui::SwaggerUi;
 pub use analyses::AnalysisBody;
 pub use events::{EVENTS_MAX, EventBody, EventListBody, OrderWord};
 pub use health::Readiness;
+pub use notifications::{
+    NotificationBody, NotificationListBody, NotificationState, ReceiverBody, ReceiverListBody, RetriedBody, TestedBody,
+};
 pub use plans::{FaultBody, FaultWord, PlanBody, PlanRequestBody, TriedBody};
 pub use query::{ColumnBody, QueryBody, ROWS_DEFAULT, ROWS_MAX, RowsBody, TRUNCATED};
 pub use rollouts::{DecisionBody, LinksBody, OriginWord, RolloutBody, RolloutListBody, StartRolloutBody, StateWord, StrategyWord};
@@ -47,6 +51,7 @@ pub use wait::{SpanError, parse_span, show_span};
 
 use crate::error::{PROBLEM_JSON, Problem, ProblemKind};
 use crate::metrics::Metrics;
+use crate::notify::Notifications;
 
 /// Largest body.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -66,6 +71,8 @@ pub struct Api {
     pub ready: watch::Receiver<Readiness>,
     /// What `/metrics` tells.
     pub metrics: Metrics,
+    /// Who is told, and what became of it.
+    pub notifications: Notifications,
 }
 
 /// What a handler gets.
@@ -75,6 +82,7 @@ struct Doors {
     engine: Engine,
     ready: watch::Receiver<Readiness>,
     metrics: Metrics,
+    notifications: Notifications,
     stop: CancellationToken,
     /// Who may follow events.
     streams: Arc<Semaphore>,
@@ -91,6 +99,7 @@ struct Doors {
         (name = "rollouts", description = "Starting, finding and cancelling rollouts"),
         (name = "verdicts", description = "What to do with a rollout, and why"),
         (name = "data", description = "What came in"),
+        (name = "notifications", description = "Who is told, and what became of it"),
         (name = "operation", description = "Running Haldane"),
     )
 )]
@@ -99,10 +108,10 @@ struct Document;
 impl Api {
     /// The routes. Once `stop` is cancelled, long polls answer at once.
     pub fn router(self, stop: CancellationToken) -> Router {
-        let Self { rollouts, engine, ready, metrics } = self;
+        let Self { rollouts, engine, ready, metrics, notifications } = self;
         let (routes, document) = routes().split_for_parts();
         let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
-        let doors = Doors { rollouts, engine, ready, metrics, stop, streams };
+        let doors = Doors { rollouts, engine, ready, metrics, notifications, stop, streams };
         routes
             .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
             .fallback(unknown_path)
@@ -154,6 +163,11 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(events::stream_rollout))
         .routes(routes!(events::stream_all))
         .routes(routes!(events::audit))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::retry_all))
+        .routes(routes!(notifications::retry))
+        .routes(routes!(notifications::receivers))
+        .routes(routes!(notifications::test))
         .routes(routes!(plans::plan))
         .routes(routes!(analyses::analyse))
         .routes(routes!(services::list))

@@ -64,7 +64,9 @@ impl Shop {
         let rollouts = Rollouts::new(ledger.clone(), engine.clone(), Arc::new(SystemClock));
         let ready = watch::Sender::new(Readiness::Ready);
         let one = || vec![Family { name: "haldane_x", help: "One.", kind: Kind::Gauge, samples: vec![Sample::new(&[], 1.0)] }];
-        let api = Api { rollouts, engine, ready: ready.subscribe(), metrics: Metrics::new(one) };
+        let config = crate::notify::NotifyConfig::default();
+        let notifications = Notifications::try_new(&config, ledger.clone(), Arc::new(SystemClock), "http://localhost").unwrap();
+        let api = Api { rollouts, engine, ready: ready.subscribe(), metrics: Metrics::new(one), notifications };
         let stop = CancellationToken::new();
         Self { router: api.clone().router(stop.clone()), api, ledger, ready, stop, _folder: folder }
     }

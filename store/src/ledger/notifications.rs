@@ -21,7 +21,7 @@ pub struct NotificationRow {
     pub event: u64,
     /// Of which rollout.
     pub rollout_id: String,
-    /// `due`, `delivered` or `dead`.
+    /// `due`, `repeating`, `delivered` or `dead`.
     pub state: String,
     /// When it was made.
     pub created_at: UnixNanos,
@@ -37,6 +37,8 @@ pub struct NotificationRow {
 
 /// Waits for its next attempt.
 pub const DUE: &str = "due";
+/// The receiver has it, and is told again until it needs no more.
+pub const REPEATING: &str = "repeating";
 /// The receiver has it.
 pub const DELIVERED: &str = "delivered";
 /// Given up; can be tried again by hand.
@@ -79,26 +81,50 @@ impl Ledger {
         step.commit().await.map_err(failed("add notifications"))
     }
 
-    /// The notifications that are due by now, the longest due first.
+    /// The notifications of a receiver that are due by now, the longest due first.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn due_notifications(&self, now: UnixNanos, limit: u32) -> Result<Vec<NotificationRow>, LedgerError> {
+    pub async fn due_notifications(&self, receiver: &str, now: UnixNanos, limit: u32) -> Result<Vec<NotificationRow>, LedgerError> {
         let sql = sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM notifications WHERE state = '{DUE}' AND due_at <= $1 ORDER BY due_at, id LIMIT $2"
+            "SELECT {COLUMNS} FROM notifications WHERE receiver = $1 AND state IN ('{DUE}', '{REPEATING}') AND due_at <= $2
+             ORDER BY due_at, id LIMIT $3"
         ));
-        let rows = sqlx::query(sql).bind(now.as_nanos()).bind(i64::from(limit)).fetch_all(&self.pool).await;
+        let rows = sqlx::query(sql).bind(receiver).bind(now.as_nanos()).bind(i64::from(limit)).fetch_all(&self.pool).await;
         rows.map_err(failed("list due notifications"))?.iter().map(read).collect()
     }
 
-    /// When the next notification is due.
+    /// When the next notification of a receiver is due.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn next_due(&self) -> Result<Option<UnixNanos>, LedgerError> {
-        let sql = sqlx::AssertSqlSafe(format!("SELECT MIN(due_at) FROM notifications WHERE state = '{DUE}'"));
-        let next: Option<i64> = sqlx::query_scalar(sql).fetch_one(&self.pool).await.map_err(failed("find the next notification"))?;
+    pub async fn next_due(&self, receiver: &str) -> Result<Option<UnixNanos>, LedgerError> {
+        let sql =
+            sqlx::AssertSqlSafe(format!("SELECT MIN(due_at) FROM notifications WHERE receiver = $1 AND state IN ('{DUE}', '{REPEATING}')"));
+        let next: Option<i64> =
+            sqlx::query_scalar(sql).bind(receiver).fetch_one(&self.pool).await.map_err(failed("find the next notification"))?;
         Ok(next.map(UnixNanos::new))
+    }
+
+    /// The receivers that notifications wait for.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn awaited_receivers(&self) -> Result<Vec<String>, LedgerError> {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "SELECT DISTINCT receiver FROM notifications WHERE state IN ('{DUE}', '{REPEATING}') ORDER BY receiver"
+        ));
+        sqlx::query_scalar(sql).fetch_all(&self.pool).await.map_err(failed("list the receivers that notifications wait for"))
+    }
+
+    /// The notification of this id.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn notification(&self, id: &str) -> Result<Option<NotificationRow>, LedgerError> {
+        let sql = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM notifications WHERE id = $1"));
+        let row = sqlx::query(sql).bind(id).fetch_optional(&self.pool).await.map_err(failed("find a notification"))?;
+        row.map(|row| read(&row)).transpose()
     }
 
     /// Notifications in a state, or of any, the newest first, older than one of that id.

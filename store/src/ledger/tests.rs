@@ -174,9 +174,9 @@ async fn a_notification_is_made_once_and_stays_until_it_is_settled() {
     let ledger = Ledger::open(&file).await.unwrap();
     assert_eq!(ledger.cursor("notifier").await.unwrap(), Some(1));
     let (early, now) = (UnixNanos::from_seconds(49), UnixNanos::from_seconds(50));
-    assert!(ledger.due_notifications(early, 9).await.unwrap().is_empty());
-    assert_eq!(ledger.due_notifications(now, 9).await.unwrap(), [notification("a", 1)]);
-    assert_eq!(ledger.next_due().await.unwrap(), Some(now));
+    assert!(ledger.due_notifications("chat", early, 9).await.unwrap().is_empty());
+    assert_eq!(ledger.due_notifications("chat", now, 9).await.unwrap(), [notification("a", 1)]);
+    assert_eq!(ledger.next_due("chat").await.unwrap(), Some(now));
 
     let dead = NotificationRow { state: notifications::DEAD.into(), attempts: 3, last_error: "gone".into(), ..notification("a", 1) };
     ledger.settle_notification(&dead, &[entry("notification.failed", "1")]).await.unwrap();
@@ -186,10 +186,11 @@ async fn a_notification_is_made_once_and_stays_until_it_is_settled() {
     let done = NotificationRow {
         state: notifications::DELIVERED.into(),
         attempts: 1,
-        ..ledger.due_notifications(now, 9).await.unwrap()[0].clone()
+        ..ledger.due_notifications("chat", now, 9).await.unwrap()[0].clone()
     };
     ledger.settle_notification(&done, &[]).await.unwrap();
-    assert_eq!(ledger.next_due().await.unwrap(), None);
+    assert_eq!(ledger.next_due("chat").await.unwrap(), None);
     assert_eq!(ledger.notification_counts().await.unwrap(), [("chat".to_owned(), "delivered".to_owned(), 1)]);
     assert_eq!(ledger.trail_end().await.unwrap(), 2);
+    assert!(ledger.awaited_receivers().await.unwrap().is_empty());
 }

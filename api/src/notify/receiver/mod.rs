@@ -1,0 +1,151 @@
+//! The receivers: what each one wants to be sent.
+
+mod alertmanager;
+mod pagerduty;
+mod slack;
+mod teams;
+mod webhook;
+
+use std::time::Duration;
+
+use haldane_analyzer::rollout::EventKind;
+use haldane_store::UnixNanos;
+use serde_json::Value;
+use url::Url;
+
+use super::config::{ReceiverConfig, ReceiverKind};
+use super::message::Template;
+use super::note::{Note, Severity};
+
+/// How long an alert fires, if the settings do not say.
+const ALERT: Duration = Duration::from_secs(3600);
+
+/// A receiver whose settings were checked.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) name: String,
+    pub(super) kind: ReceiverKind,
+    pub(super) allow_private: bool,
+    addresses: Vec<Url>,
+    secret: String,
+    services: Vec<String>,
+    environments: Vec<String>,
+    severity: Severity,
+    events: Vec<EventKind>,
+    template: Result<Option<Template>, String>,
+    alert: Duration,
+}
+
+/// One request to make.
+#[derive(Debug, Clone)]
+pub(super) struct Outgoing {
+    pub(super) url: Url,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Value,
+    pub(super) media_type: &'static str,
+}
+
+/// What is to be sent for one note: all of it, or to any of several replicas.
+#[derive(Debug, Clone)]
+pub(super) enum Delivery {
+    /// Each has to be taken.
+    All(Vec<Outgoing>),
+    /// One is enough; the others are told too.
+    Any(Vec<Outgoing>),
+}
+
+impl Target {
+    pub(super) fn try_new(config: &ReceiverConfig) -> Result<Self, String> {
+        let (addresses, secret) = (config.addresses()?, config.secret()?);
+        match config.kind {
+            ReceiverKind::Pagerduty if secret.is_empty() => return Err("it needs secret or secret_file: the integration key".to_owned()),
+            ReceiverKind::Webhook if !secret.is_empty() => drop(webhook::key(&secret)?),
+            ReceiverKind::Alertmanager | ReceiverKind::Slack | ReceiverKind::Teams if !secret.is_empty() => {
+                return Err("secret is for pagerduty and webhook only".to_owned());
+            }
+            ReceiverKind::Alertmanager | ReceiverKind::Slack | ReceiverKind::Pagerduty | ReceiverKind::Teams | ReceiverKind::Webhook => {}
+        }
+        Ok(Self {
+            name: config.name.clone(),
+            kind: config.kind,
+            allow_private: config.allow_private,
+            addresses,
+            secret,
+            services: config.services.clone(),
+            environments: config.environments.clone(),
+            severity: config.severity.unwrap_or(Severity::Warning),
+            events: config.events.iter().filter_map(|word| EventKind::parse(word)).collect(),
+            template: config.template.as_deref().map(Template::try_new).transpose(),
+            alert: config.alert_minutes.map_or(ALERT, |minutes| Duration::from_secs(minutes * 60)),
+        })
+    }
+
+    pub(super) fn template_mistake(&self) -> Option<String> {
+        self.template.as_ref().err().cloned()
+    }
+
+    /// Whether this event is for it.
+    pub(super) fn wants(&self, kind: EventKind, service: &str, environment: &str) -> bool {
+        let any = |patterns: &[String], text: &str| patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, text));
+        let of_interest = match self.events.is_empty() {
+            true => Note::severity_of(kind) >= self.severity,
+            false => self.events.contains(&kind),
+        };
+        Note::is_told(kind) && of_interest && any(&self.services, service) && any(&self.environments, environment)
+    }
+
+    /// Until when it has to be told again and again; `None` if once is enough.
+    pub(super) fn repeats_until(&self, at: UnixNanos) -> Option<UnixNanos> {
+        (self.kind == ReceiverKind::Alertmanager).then(|| at.plus(self.alert))
+    }
+
+    /// The requests that tell it of a note. `id` stays the same through all attempts, `now` does not.
+    pub(super) fn deliver(&self, id: &str, note: &Note, now: UnixNanos) -> Delivery {
+        let template = self.template.as_ref().ok().and_then(Option::as_ref);
+        let text = super::message::text(template, note);
+        let url = &self.addresses[0];
+        match self.kind {
+            ReceiverKind::Alertmanager => {
+                let at = UnixNanos::parse_rfc3339(&note.at).unwrap_or(now);
+                let body = alertmanager::alerts(note, &text, at.plus(self.alert));
+                let one = |url: &Url| Outgoing { url: alertmanager::path(url), headers: Vec::new(), body: body.clone(), media_type: JSON };
+                Delivery::Any(self.addresses.iter().map(one).collect())
+            }
+            ReceiverKind::Slack => Delivery::All(vec![json(url, slack::message(note, &text))]),
+            ReceiverKind::Teams => Delivery::All(vec![json(url, teams::message(note, &text))]),
+            ReceiverKind::Pagerduty => Delivery::All(pagerduty::messages(url, &self.secret, note, &text)),
+            ReceiverKind::Webhook => Delivery::All(webhook::messages(url, &self.secret, id, note, &text, now)),
+        }
+    }
+
+    /// Whether a refusal is for good. A webhook's is only with 410, as Standard Webhooks has it; the others say what is wrong with a message.
+    pub(super) fn refuses_for_good(&self, status: u16) -> bool {
+        match self.kind {
+            ReceiverKind::Webhook => status == 410,
+            ReceiverKind::Alertmanager | ReceiverKind::Slack | ReceiverKind::Pagerduty | ReceiverKind::Teams => {
+                (400..500).contains(&status) && !matches!(status, 408 | 425 | 429)
+            }
+        }
+    }
+}
+
+const JSON: &str = "application/json";
+
+fn json(url: &Url, body: Value) -> Outgoing {
+    Outgoing { url: url.clone(), headers: Vec::new(), body, media_type: JSON }
+}
+
+/// Whether a text is what a pattern describes, in which `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((head, mut rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    while let Some((part, after)) = rest.split_once('*') {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+        rest = after;
+    }
+    text.ends_with(rest)
+}
+
+#[cfg(test)]
+mod tests;

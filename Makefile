@@ -5,7 +5,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench-judge bench-ingest bench-wal bench-commits kill-test build clients
+.PHONY: help demo test lint fmt bench-judge bench-ingest bench-wal bench-commits check-deploy kill-test build clients
 
 help: ## Says what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ kill-test: need-rust ## Kills a server under load again and again, and looks tha
 lint: need-rust ## Formatting and clippy, warnings as errors.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+check-deploy: ## Checks the files in deploy/, each by the schema of the tool that reads it, and the scripts by running them.
+	sh deploy/check.sh
 
 fmt: need-rust ## Formats the code.
 	$(CARGO) fmt --all

@@ -195,7 +195,8 @@ impl App {
         let metrics = metrics::metrics(meter.clone(), tables.clone(), scheduler.calibrations(), notifications.clone());
         let token = serving.clone();
         api.spawn(async move { Ok(notifier.run(token).await?) });
-        let (token, part) = (serving.clone(), Api { rollouts, engine: people, ready: ready.subscribe(), metrics, notifications });
+        let part = Api { rollouts, engine: people, ready: ready.subscribe(), metrics, notifications, public_url, ledger: ledger.clone() };
+        let token = serving.clone();
         api.spawn(async move { part.serve(api_listener, token).await.map_err(RunError::Api) });
         let collector =
             Collector::open(config.collector_settings(), tables, clock).await.map_err(|cause| BuildError::Collector(Box::new(cause)))?;

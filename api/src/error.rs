@@ -54,6 +54,10 @@ pub enum ProblemKind {
     UnknownReceiver,
     /// No dead notification of this id.
     UnknownNotification,
+    /// No such configuration or execution of a canary analysis.
+    UnknownDocument,
+    /// A gate of a deploy tool that is closed.
+    GateClosed,
     /// A rollout without evidence that is kept.
     NoEvidence,
     /// A service that has not served for long enough.
@@ -78,7 +82,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::InvalidRequest,
         Self::InvalidQuery,
         Self::UnknownRollout,
@@ -87,6 +91,8 @@ impl ProblemKind {
         Self::RolloutEnded,
         Self::UnknownReceiver,
         Self::UnknownNotification,
+        Self::UnknownDocument,
+        Self::GateClosed,
         Self::NoEvidence,
         Self::ShortPast,
         Self::UnknownPath,
@@ -110,6 +116,8 @@ impl ProblemKind {
             Self::RolloutEnded => "rollout-ended",
             Self::UnknownReceiver => "unknown-receiver",
             Self::UnknownNotification => "unknown-notification",
+            Self::UnknownDocument => "unknown-document",
+            Self::GateClosed => "gate-closed",
             Self::NoEvidence => "no-evidence",
             Self::ShortPast => "short-past",
             Self::UnknownPath => "unknown-path",
@@ -134,6 +142,8 @@ impl ProblemKind {
             Self::RolloutEnded => "The rollout has ended",
             Self::UnknownReceiver => "There is no such receiver",
             Self::UnknownNotification => "There is no such dead notification",
+            Self::UnknownDocument => "There is no such configuration or execution",
+            Self::GateClosed => "Not now",
             Self::NoEvidence => "No evidence is kept of this rollout",
             Self::ShortPast => "The service has too short a past",
             Self::UnknownPath => "There is nothing at this path",
@@ -157,6 +167,12 @@ impl ProblemKind {
             Self::UnknownRollout => "See GET /v1/rollouts for those that exist.",
             Self::UnknownReceiver => "Receivers come from the settings: [[notify.receivers]]. See GET /v1/receivers for those that exist.",
             Self::UnknownNotification => "Only dead notifications are tried again by hand: see GET /v1/notifications?state=dead.",
+            Self::UnknownDocument => {
+                "See GET /integrations/kayenta/canaryConfig and /integrations/kayenta/canary/executions for those that exist. The newest 5,000 of each are kept."
+            }
+            Self::GateClosed => {
+                "The detail has the decision and its reason. The tool asks again by itself; the report of the rollout says more."
+            }
             Self::NoEvidence => {
                 "Ask again after the next verdict. The evidence of a last verdict is kept for the newest 1,000 rollouts, that of others while the server runs."
             }

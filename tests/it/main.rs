@@ -11,6 +11,8 @@ mod duckdb;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod integrations;
+#[cfg(test)]
 mod notify;
 #[cfg(test)]
 mod numbers;

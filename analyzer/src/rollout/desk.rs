@@ -184,6 +184,11 @@ impl Rollouts {
         }
     }
 
+    /// What time it is, for those who ask about rollouts.
+    pub fn now(&self) -> UnixNanos {
+        self.clock.now()
+    }
+
     /// The rollout of this id.
     ///
     /// # Errors

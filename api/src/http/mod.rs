@@ -7,6 +7,7 @@ mod analyses;
 mod events;
 mod extract;
 mod health;
+mod integrations;
 mod notifications;
 mod plans;
 mod problems;
@@ -25,8 +26,10 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use haldane_analyzer::query::Engine;
-use haldane_analyzer::rollout::Rollouts;
+use haldane_analyzer::rollout::{RolloutId, Rollouts};
+use haldane_store::Ledger;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +42,9 @@ use utoipa_swagger_ui::SwaggerUi;
 pub use analyses::AnalysisBody;
 pub use events::{EVENTS_MAX, EventBody, EventListBody, OrderWord};
 pub use health::Readiness;
+pub use integrations::argo::ArgoBody;
+pub use integrations::flagger::{FlaggerBody, GateBody};
+use integrations::{Foreign, argo, flagger, kayenta, prometheus};
 pub use notifications::{
     NotificationBody, NotificationListBody, NotificationState, ReceiverBody, ReceiverListBody, RetriedBody, TestedBody,
 };
@@ -73,6 +79,10 @@ pub struct Api {
     pub metrics: Metrics,
     /// Who is told, and what became of it.
     pub notifications: Notifications,
+    /// Where people reach this server, for links.
+    pub public_url: String,
+    /// What other tools keep here.
+    pub ledger: Ledger,
 }
 
 /// What a handler gets.
@@ -83,9 +93,23 @@ struct Doors {
     ready: watch::Receiver<Readiness>,
     metrics: Metrics,
     notifications: Notifications,
+    public_url: String,
+    ledger: Ledger,
     stop: CancellationToken,
     /// Who may follow events.
     streams: Arc<Semaphore>,
+}
+
+impl Doors {
+    /// A name that nothing else has, ordered by time.
+    fn new_id(&self) -> String {
+        RolloutId::generate(self.rollouts.now()).to_string()
+    }
+
+    /// Where a person reads of a rollout.
+    fn report_url(&self, id: &RolloutId) -> String {
+        format!("{}/v1/rollouts/{id}/report", self.public_url.trim_end_matches('/'))
+    }
 }
 
 #[derive(OpenApi)]
@@ -99,6 +123,7 @@ struct Doors {
         (name = "rollouts", description = "Starting, finding and cancelling rollouts"),
         (name = "verdicts", description = "What to do with a rollout, and why"),
         (name = "data", description = "What came in"),
+        (name = "integrations", description = "What tools that deploy ask"),
         (name = "notifications", description = "Who is told, and what became of it"),
         (name = "operation", description = "Running Haldane"),
     )
@@ -108,11 +133,14 @@ struct Document;
 impl Api {
     /// The routes. Once `stop` is cancelled, long polls answer at once.
     pub fn router(self, stop: CancellationToken) -> Router {
-        let Self { rollouts, engine, ready, metrics, notifications } = self;
+        let Self { rollouts, engine, ready, metrics, notifications, public_url, ledger } = self;
         let (routes, document) = routes().split_for_parts();
         let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
-        let doors = Doors { rollouts, engine, ready, metrics, notifications, stop, streams };
+        let doors = Doors { rollouts, engine, ready, metrics, notifications, public_url, ledger, stop, streams };
         routes
+            .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
+            .route("/integrations/flagger/api/v1/query", get(prometheus::query).post(prometheus::query))
+            .nest("/integrations/kayenta", kayenta::routes())
             .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
@@ -168,6 +196,8 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(notifications::retry))
         .routes(routes!(notifications::receivers))
         .routes(routes!(notifications::test))
+        .routes(routes!(argo::post, argo::get))
+        .routes(routes!(flagger::gate))
         .routes(routes!(plans::plan))
         .routes(routes!(analyses::analyse))
         .routes(routes!(services::list))
@@ -205,7 +235,8 @@ fn panicked(panic: &(dyn Any + Send)) -> Response {
 async fn as_problem(response: Response) -> Response {
     let status = response.status();
     let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON);
-    if is_problem || !(status.is_client_error() || status.is_server_error()) {
+    let is_foreign = response.extensions().get::<Foreign>().is_some();
+    if is_problem || is_foreign || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
     let kind = match status {

@@ -19,7 +19,7 @@ use super::*;
 use crate::metrics::{Family, Kind, Sample, TEXT};
 
 /// The API over real tables and a real ledger, with a service `payment` in `shop` that has sent requests.
-struct Shop {
+pub(super) struct Shop {
     router: Router,
     api: Api,
     ledger: Ledger,
@@ -28,14 +28,14 @@ struct Shop {
     _folder: TempDir,
 }
 
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     headers: HeaderMap,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
@@ -44,7 +44,7 @@ impl Answer {
     }
 
     /// That this is a problem of this kind; gives its detail.
-    fn problem(&self, status: u16, kind: &str) -> String {
+    pub(super) fn problem(&self, status: u16, kind: &str) -> String {
         assert_eq!(self.header("content-type"), PROBLEM_JSON, "{}", self.text);
         let json = self.json();
         assert_eq!((self.status, json["type"].as_str()), (status, Some(format!("/problems/{kind}").as_str())), "{json}");
@@ -54,7 +54,7 @@ impl Answer {
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = TablesConfig { dir: folder.path().join("tables"), access: Access::ReadWrite };
         let tables = Tables::open(&config).await.unwrap();
@@ -66,12 +66,24 @@ impl Shop {
         let one = || vec![Family { name: "haldane_x", help: "One.", kind: Kind::Gauge, samples: vec![Sample::new(&[], 1.0)] }];
         let config = crate::notify::NotifyConfig::default();
         let notifications = Notifications::try_new(&config, ledger.clone(), Arc::new(SystemClock), "http://localhost").unwrap();
-        let api = Api { rollouts, engine, ready: ready.subscribe(), metrics: Metrics::new(one), notifications };
+        let api = Api {
+            rollouts,
+            engine,
+            ready: ready.subscribe(),
+            metrics: Metrics::new(one),
+            notifications,
+            public_url: "http://localhost".to_owned(),
+            ledger: ledger.clone(),
+        };
         let stop = CancellationToken::new();
         Self { router: api.clone().router(stop.clone()), api, ledger, ready, stop, _folder: folder }
     }
 
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub(super) fn now(&self) -> UnixNanos {
+        self.api.rollouts.now()
+    }
+
+    pub(super) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -82,15 +94,15 @@ impl Shop {
         Answer { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], Body::empty()).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send("POST", path, &[("content-type", "application/json")], body.to_string()).await
     }
 
-    async fn started(&self) -> String {
+    pub(super) async fn started(&self) -> String {
         let answer = self.post("/v1/rollouts", &rollout("1.5.0")).await;
         answer.json()["id"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
     }

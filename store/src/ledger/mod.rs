@@ -4,6 +4,7 @@
 //! the columns beside it are what is searched by.
 
 mod aa_runs;
+mod documents;
 pub mod notifications;
 mod rollouts;
 pub mod trail;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use crate::fault::{Classified, Fault};
 
 pub use aa_runs::AaRunRow;
+pub use documents::DocumentRow;
 pub use notifications::NotificationRow;
 pub use rollouts::{Ending, Inserted, RolloutQuery, RolloutRow};
 pub use trail::{TrailEntry, TrailQuery, TrailRow};

@@ -241,7 +241,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-fn start_problem(error: &StartError) -> Problem {
+pub(super) fn start_problem(error: &StartError) -> Problem {
     match error {
         StartError::Conflict { running, .. } => Problem::from_error(error, ProblemKind::RolloutConflict).with_rollout(running.as_str()),
         StartError::UnknownService { .. } => Problem::from_error(error, ProblemKind::UnknownService),

@@ -9,9 +9,11 @@ use std::time::Duration;
 use haldane_analyzer::{Engine, QueryLimits, Rollouts, Scheduler};
 use haldane_api::notify::{Notifications, Notifier};
 use haldane_api::{Api, Readiness};
-use haldane_collector::{Collector, Waiting};
+use haldane_collector::{Collector, CollectorConfig, Waiting};
+use haldane_store::access::AccessList;
 use haldane_store::clock::SharedClock;
 use haldane_store::table::{Access, FolderLock, LockError, TablesConfig};
+use haldane_store::tls::{Tls, TlsError};
 use haldane_store::{Ledger, Tables};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,6 +35,9 @@ pub enum BuildError {
     /// The ledger cannot be opened.
     #[error("cannot open the ledger")]
     Ledger(#[from] haldane_store::ledger::LedgerError),
+    /// TLS of the API cannot be spoken.
+    #[error("cannot speak TLS on the API's port")]
+    Tls(#[from] TlsError),
     /// A receiver cannot be set up.
     #[error("cannot set up notifications")]
     Notifications(#[from] haldane_api::notify::NotifyError),
@@ -150,7 +155,8 @@ impl Doors {
             api: listen(config.api, "the API (--api)").await?,
         };
         let addresses = listeners.addresses()?;
-        lock.announce(&format!("http://{}", addresses.api)).map_err(BuildError::Announce)?;
+        let scheme = if config.api_tls.is_some() { "https" } else { "http" };
+        lock.announce(&format!("{scheme}://{}", addresses.api)).map_err(BuildError::Announce)?;
         Ok(Self { config, listeners, addresses, lock })
     }
 
@@ -189,17 +195,32 @@ impl App {
         let ready = watch::Sender::new(Readiness::Starting { because: "the log is being read back".to_owned() });
         let (serving, mut api) = (CancellationToken::new(), Part::new());
         let meter = Arc::new(OnceLock::new());
-        let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", addresses.api));
+        let access = AccessList::new(config.tokens.clone());
+        access.set_kept(ledger.tokens().await?.into_iter().map(|row| row.token).collect());
+        let tls = config.api_tls.as_ref().map(Tls::open).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let public_url = config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", addresses.api));
         let notifications = Notifications::try_new(&config.notify, ledger.clone(), clock.clone(), &public_url)?;
         let notifier = Notifier::new(&config.notify, notifications.clone(), rollouts.clone());
         let metrics = metrics::metrics(meter.clone(), tables.clone(), scheduler.calibrations(), notifications.clone());
         let token = serving.clone();
         api.spawn(async move { Ok(notifier.run(token).await?) });
-        let part = Api { rollouts, engine: people, ready: ready.subscribe(), metrics, notifications, public_url, ledger: ledger.clone() };
+        let part = Api {
+            rollouts,
+            engine: people,
+            ready: ready.subscribe(),
+            metrics,
+            notifications,
+            public_url,
+            ledger: ledger.clone(),
+            access: access.clone(),
+            tls,
+        };
         let token = serving.clone();
         api.spawn(async move { part.serve(api_listener, token).await.map_err(RunError::Api) });
-        let collector =
-            Collector::open(config.collector_settings(), tables, clock).await.map_err(|cause| BuildError::Collector(Box::new(cause)))?;
+        let collector = Collector::open(CollectorConfig { access, ..config.collector_settings() }, tables, clock)
+            .await
+            .map_err(|cause| BuildError::Collector(Box::new(cause)))?;
         let _ = meter.set(collector.meter()); // set once, here
         if let Some(waiting) = waiting {
             waiting.close().await;

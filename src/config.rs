@@ -8,6 +8,8 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use haldane_analyzer::AnalyzerConfig;
 use haldane_api::notify::NotifyConfig;
 use haldane_collector::CollectorConfig;
+use haldane_store::access::{Scope, Token, is_token_name};
+use haldane_store::tls::TlsConfig;
 use haldane_store::{Classified, Fault};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,10 @@ pub struct Config {
     pub analyzer: AnalyzerConfig,
     /// Whom to tell, and of what: `[notify]`.
     pub notify: NotifyConfig,
+    /// Who may send, read and operate; without any, everybody who reaches a port may. `[[tokens]]`.
+    pub tokens: Vec<Token>,
+    /// TLS on the API's port: `[api_tls]`. The OTLP ports have `[collector.tls]`.
+    pub api_tls: Option<TlsConfig>,
     /// Where people reach the API, for links in notifications; the address that it listens on if left out. `HALDANE_PUBLIC_URL`.
     pub public_url: Option<String>,
 }
@@ -53,6 +59,8 @@ impl Default for Config {
             collector: CollectorConfig::default(),
             analyzer: AnalyzerConfig::default(),
             notify: NotifyConfig::default(),
+            tokens: Vec::new(),
+            api_tls: None,
             public_url: None,
         }
     }
@@ -103,7 +111,7 @@ impl Config {
         }
         let figment = Figment::new()
             .merge(Toml::file(file.unwrap_or(Path::new(DEFAULT_FILE))))
-            .merge(Env::prefixed("HALDANE_").ignore(&["url", "log"]).split("__"))
+            .merge(Env::prefixed("HALDANE_").ignore(&["url", "log", "token", "ca_file"]).split("__"))
             .merge(Serialized::defaults(flags));
         let config: Self =
             figment.extract().map_err(|errors| ConfigError { mistakes: errors.into_iter().map(|e| e.to_string()).collect() })?;
@@ -119,12 +127,20 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let mut mistakes = Vec::new();
-        let asks = self.collector.asks_who_sends();
-        for (name, address, asks) in [("grpc", self.grpc, asks), ("http", self.http, asks), ("api", self.api, false)] {
+        let opens = |wanted: fn(&Scope) -> bool| self.tokens.iter().any(|token| token.scopes.iter().any(wanted));
+        let asks = self.collector.asks_who_sends() || opens(|scope| *scope == Scope::Ingest);
+        let api_asks = opens(|scope| *scope != Scope::Ingest) || self.api_tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+        for (at, token) in self.tokens.iter().enumerate() {
+            if !is_token_name(&token.name) || token.scopes.is_empty() || self.tokens[..at].iter().any(|other| other.name == token.name) {
+                let name = &token.name;
+                mistakes.push(format!("tokens {name:?}: it needs a name of its own (1 to 64 of a-z A-Z 0-9 - _ .) and at least one scope"));
+            }
+        }
+        for (name, address, asks) in [("grpc", self.grpc, asks), ("http", self.http, asks), ("api", self.api, api_asks)] {
             if !address.ip().is_loopback() && !asks && !self.allow_remote {
                 mistakes.push(format!(
                     "{name} = {address} can be reached from other machines, and nothing here asks who calls: \
-                     take a loopback address, ask senders for tokens or certificates (grpc and http), or allow it with --allow-remote"
+                     take a loopback address, ask for tokens or certificates, or allow it with --allow-remote"
                 ));
             }
         }

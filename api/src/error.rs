@@ -3,11 +3,11 @@
 //! Always holds: every answer of 400 and above has this form, whatever went wrong and wherever. A `type` is a path on this
 //! server that explains the problem, so a client can tell problems apart without reading English.
 
-use std::error::Error;
 use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+pub use haldane_store::fault::chain;
 use haldane_store::{Classified, Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -56,6 +56,14 @@ pub enum ProblemKind {
     UnknownNotification,
     /// No such configuration or execution of a canary analysis.
     UnknownDocument,
+    /// No token, or one that is not known.
+    Unauthorized,
+    /// A token without the scope that is needed.
+    Forbidden,
+    /// A token of this name is there, or is in the settings.
+    TokenExists,
+    /// No token of this name.
+    UnknownToken,
     /// A gate of a deploy tool that is closed.
     GateClosed,
     /// A rollout without evidence that is kept.
@@ -82,7 +90,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidRequest,
         Self::InvalidQuery,
         Self::UnknownRollout,
@@ -92,6 +100,10 @@ impl ProblemKind {
         Self::UnknownReceiver,
         Self::UnknownNotification,
         Self::UnknownDocument,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::TokenExists,
+        Self::UnknownToken,
         Self::GateClosed,
         Self::NoEvidence,
         Self::ShortPast,
@@ -117,6 +129,10 @@ impl ProblemKind {
             Self::UnknownReceiver => "unknown-receiver",
             Self::UnknownNotification => "unknown-notification",
             Self::UnknownDocument => "unknown-document",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::TokenExists => "token-exists",
+            Self::UnknownToken => "unknown-token",
             Self::GateClosed => "gate-closed",
             Self::NoEvidence => "no-evidence",
             Self::ShortPast => "short-past",
@@ -143,6 +159,10 @@ impl ProblemKind {
             Self::UnknownReceiver => "There is no such receiver",
             Self::UnknownNotification => "There is no such dead notification",
             Self::UnknownDocument => "There is no such configuration or execution",
+            Self::Unauthorized => "A token is needed",
+            Self::Forbidden => "The token does not allow this",
+            Self::TokenExists => "There is a token of this name",
+            Self::UnknownToken => "There is no such token",
             Self::GateClosed => "Not now",
             Self::NoEvidence => "No evidence is kept of this rollout",
             Self::ShortPast => "The service has too short a past",
@@ -168,8 +188,14 @@ impl ProblemKind {
             Self::UnknownReceiver => "Receivers come from the settings: [[notify.receivers]]. See GET /v1/receivers for those that exist.",
             Self::UnknownNotification => "Only dead notifications are tried again by hand: see GET /v1/notifications?state=dead.",
             Self::UnknownDocument => {
-                "See GET /integrations/kayenta/canaryConfig and /integrations/kayenta/canary/executions for those that exist. The newest 5,000 of each are kept."
+                "See GET /integrations/kayenta/canaryConfig and /integrations/kayenta/canary/executions for those that exist. The newest 1,000 of each are kept."
             }
+            Self::Unauthorized => {
+                "Show a token as Authorization: Bearer …. Who runs the server makes one with `haldane token add` or `haldane token create`."
+            }
+            Self::Forbidden => "Reading needs the scope read, changing anything operate, sending telemetry ingest. Ask for another token.",
+            Self::TokenExists => "Take another name, or revoke the token first. One in the settings is removed there.",
+            Self::UnknownToken => "See GET /v1/tokens for those that exist.",
             Self::GateClosed => {
                 "The detail has the decision and its reason. The tool asks again by itself; the report of the rollout says more."
             }
@@ -253,22 +279,6 @@ impl Problem {
     fn is_temporary(&self) -> bool {
         matches!(self.status, 429 | 503)
     }
-}
-
-/// The error and all its causes in one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some errors repeat their cause in their own text.
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl IntoResponse for Problem {

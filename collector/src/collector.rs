@@ -19,7 +19,6 @@ use crate::config::{CollectorConfig, DamagePolicy};
 use crate::flush::{self, Flusher, Progress};
 use crate::intake::{Carried, Intake};
 use crate::otlp;
-use crate::otlp::tls::{Tls, TlsError};
 use crate::replay::{self, COLLECTOR_ID, Committed, Overflow, ReplayError, Replayed};
 use crate::rollup::{CohortKeys, Operations, Rollup};
 use crate::rows::Rows;
@@ -28,6 +27,7 @@ use crate::upkeep;
 use crate::wal::recovery::{Recovered, Repair};
 use crate::wal::writer::Syncer;
 use crate::wal::{Log, LogLimits, Recovery, segment, writer};
+use haldane_store::tls::{Tls, TlsError};
 
 /// Why the collector cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use haldane_store::access::{AccessList, Scope, TokenDigest};
 use haldane_store::schema::{COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES};
 use haldane_store::table::UpkeepConfig;
+use haldane_store::tls::TlsConfig;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 /// How much the collector takes, and when it writes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -35,6 +36,9 @@ pub struct CollectorConfig {
     pub cors_allowed_origins: Vec<String>,
     /// Who may send. Without any, everybody may.
     pub tokens: Vec<TokenConfig>,
+    /// The tokens of the process, those with the scope `ingest` among them.
+    #[serde(skip)]
+    pub access: AccessList,
     /// TLS on both ports. Without it they speak plain text.
     pub tls: Option<TlsConfig>,
     /// Rows become visible after this long, in milliseconds,
@@ -75,6 +79,7 @@ impl Default for CollectorConfig {
             connection_age_max_seconds: 0,
             cors_allowed_origins: Vec::new(),
             tokens: Vec::new(),
+            access: AccessList::default(),
             tls: None,
             batch_age_ms: 250,
             batch_rows_max: 32_768,
@@ -99,18 +104,6 @@ fn owned(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
 }
 
-/// Certificate and key of both ports, in PEM. They are taken over anew when the files change.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsConfig {
-    /// The server's certificate, and those between it and its root.
-    pub cert_file: PathBuf,
-    /// Its private key.
-    pub key_file: PathBuf,
-    /// Roots of the certificates that senders must show; without it they need none.
-    pub client_ca_file: Option<PathBuf>,
-}
-
 /// A token that lets its holder send.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,45 +112,6 @@ pub struct TokenConfig {
     pub name: String,
     /// The SHA-256 of the token, in hex.
     pub sha256: TokenDigest,
-}
-
-/// The SHA-256 of a token. The token itself is written down nowhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct TokenDigest(pub [u8; 32]);
-
-impl TokenDigest {
-    /// Of a token.
-    pub fn of(token: &str) -> Self {
-        Self(Sha256::digest(token.as_bytes()).into())
-    }
-
-    /// Takes the same time for any other digest of the same length.
-    pub(crate) fn matches(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).fold(0, |differs, (left, right)| differs | (left ^ right)) == 0
-    }
-}
-
-impl std::fmt::Display for TokenDigest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl TryFrom<String> for TokenDigest {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let wrong = || "a token's sha256 must be 64 hex digits: `haldane token create` prints it".to_owned();
-        let mut digest = [0; 32];
-        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(wrong());
-        }
-        for (at, byte) in digest.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).map_err(|_| wrong())?;
-        }
-        Ok(Self(digest))
-    }
 }
 
 /// The write-ahead log.
@@ -214,7 +168,7 @@ impl CollectorConfig {
 
     /// Whether senders are asked who they are, by a token or by a certificate.
     pub fn asks_who_sends(&self) -> bool {
-        !self.tokens.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
+        !self.tokens.is_empty() || self.access.asks(Scope::Ingest) || self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
     }
 
     pub(crate) fn admission_wait(&self) -> Duration {

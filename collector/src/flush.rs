@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use haldane_store::fault::chain;
 use haldane_store::{TableName, Tables};
 use tokio_util::sync::CancellationToken;
 
@@ -123,10 +124,4 @@ pub(crate) async fn flush_all(tables: &Tables, collector: &str, deadline: tokio:
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_MOST);
     }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |cause| cause.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -33,8 +33,7 @@ mod stats;
 mod tests;
 
 pub use collector::{Collector, Meter, OpenError, ServeError};
-pub use config::{CollectorConfig, DamagePolicy, TlsConfig, TokenConfig, TokenDigest, WalConfig};
-pub use otlp::tls::TlsError;
+pub use config::{CollectorConfig, DamagePolicy, TokenConfig, WalConfig};
 pub use otlp::waiting::Waiting;
 pub use replay::{ReplayError, Replayed};
 pub use request::{Encoding, Request, Signal};

@@ -1,14 +1,16 @@
 //! Talks to a running server over REST.
 
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use haldane_analyzer::verdict::Verdict;
 use haldane_api::Problem;
 use haldane_api::http::{
-    DecisionBody, EventListBody, NotificationListBody, PlanBody, PlanRequestBody, QueryBody, RetriedBody, RolloutBody, RolloutListBody,
-    StartRolloutBody, TRUNCATED, TestedBody,
+    DecisionBody, EventListBody, MadeTokenBody, NewTokenBody, NotificationListBody, PlanBody, PlanRequestBody, QueryBody, RetriedBody,
+    RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED, TestedBody, TokenListBody,
 };
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -35,6 +37,17 @@ pub enum ClientError {
     /// The client could not be made.
     #[error("cannot set up the HTTP client")]
     Setup(#[source] reqwest::Error),
+    /// The token cannot be sent.
+    #[error("the token holds characters that no token has: check HALDANE_TOKEN")]
+    Token,
+    /// The roots cannot be read.
+    #[error("cannot read certificates from {}", file.display())]
+    Roots {
+        /// Where.
+        file: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// No connection, or it broke.
     #[error("cannot reach a server at {url} ({because}): start one with `haldane serve`, or name another with --url or HALDANE_URL")]
     Unreachable {
@@ -63,7 +76,7 @@ impl ClientError {
             Self::Unreachable { .. } => true,
             Self::Refused(problem) => matches!(problem.status, 429 | 502..=504),
             Self::Strange { status, .. } => matches!(status.as_u16(), 429 | 502..=504),
-            Self::Address { .. } | Self::Setup(_) => false,
+            Self::Address { .. } | Self::Setup(_) | Self::Token | Self::Roots { .. } => false,
         }
     }
 }
@@ -98,7 +111,7 @@ pub(crate) struct EventQuery {
 
 impl Client {
     /// A client of the server at this address.
-    pub(crate) fn new(address: &str) -> Result<Self, ClientError> {
+    pub(crate) fn new(address: &str, token: Option<&str>, ca_file: Option<&Path>) -> Result<Self, ClientError> {
         let wrong = || ClientError::Address { text: address.to_owned() };
         let base =
             Url::parse(address.trim_end_matches('/')).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(wrong)?;
@@ -110,6 +123,15 @@ impl Client {
         // A proxy cannot reach what listens on this machine only.
         if host == "localhost" || host.starts_with("127.") || host == "[::1]" {
             builder = builder.no_proxy();
+        }
+        if let Some(token) = token.filter(|token| !token.is_empty()) {
+            let mut shown = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| ClientError::Token)?;
+            shown.set_sensitive(true);
+            builder = builder.default_headers([(AUTHORIZATION, shown)].into_iter().collect());
+        }
+        if let Some(file) = ca_file {
+            let pem = std::fs::read(file).map_err(|source| ClientError::Roots { file: file.to_owned(), source })?;
+            builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem).map_err(ClientError::Setup)?);
         }
         Ok(Self { http: builder.build().map_err(ClientError::Setup)?, base })
     }
@@ -209,6 +231,21 @@ impl Client {
         self.read(self.send(request).await?).await
     }
 
+    /// Makes a token.
+    pub(crate) async fn add_token(&self, body: &NewTokenBody) -> Result<MadeTokenBody, ClientError> {
+        self.read(self.send(self.request(Method::POST, &["v1", "tokens"]).json(body)).await?).await
+    }
+
+    /// The tokens that are in force.
+    pub(crate) async fn tokens(&self) -> Result<TokenListBody, ClientError> {
+        self.read(self.send(self.request(Method::GET, &["v1", "tokens"])).await?).await
+    }
+
+    /// Revokes a token.
+    pub(crate) async fn revoke_token(&self, name: &str) -> Result<(), ClientError> {
+        self.send(self.request(Method::DELETE, &["v1", "tokens", name])).await.map(drop)
+    }
+
     /// Plans a rollout.
     pub(crate) async fn plan(&self, body: &PlanRequestBody) -> Result<PlanBody, ClientError> {
         self.read(self.send(self.request(Method::POST, &["v1", "plans"]).json(body)).await?).await
@@ -266,9 +303,9 @@ mod tests {
     #[test]
     fn an_address_is_checked_before_it_is_used() {
         for text in ["", "localhost", "127.0.0.1:4380", "ftp://x", "http://"] {
-            assert!(matches!(Client::new(text), Err(ClientError::Address { .. })), "{text}");
+            assert!(matches!(Client::new(text, None, None), Err(ClientError::Address { .. })), "{text}");
         }
-        let client = Client::new("http://127.0.0.1:4380/behind/a/proxy/").unwrap();
+        let client = Client::new("http://127.0.0.1:4380/behind/a/proxy/", None, None).unwrap();
         let request = client.request(Method::GET, &["v1", "rollouts", "a/b?c"]).build().unwrap();
         assert_eq!(request.url().as_str(), "http://127.0.0.1:4380/behind/a/proxy/v1/rollouts/a%2Fb%3Fc");
     }

@@ -103,7 +103,7 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
 
 The columns of a case table, and how it is judged: docs/judge.md.")]
     Judge(judge::JudgeArgs),
-    /// Make tokens for those who send telemetry
+    /// Make, list and revoke tokens for those who send, read and operate
     #[command(subcommand)]
     Token(token::TokenCommand),
     /// Print the completions of a shell
@@ -184,7 +184,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Audit(command) => audit::run(command).await,
         Command::Notify(command) => notify::run(command).await,
         Command::Judge(args) => judge::run(args),
-        Command::Token(command) => token::run(command),
+        Command::Token(command) => token::run(command).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "haldane", &mut script);

@@ -61,11 +61,11 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, CliError> {
     let config = Config::load(config.as_deref(), &flags)
         .map_err(|error| CliError::Usage(format!("wrong in the settings: {}", error.mistakes.join("; "))))?;
     let stop = stop_on_signal()?;
-    let data = config.data.clone();
+    let (data, scheme) = (config.data.clone(), if config.api_tls.is_some() { "https" } else { "http" });
     let doors = Doors::open(config).await.map_err(|error| CliError::part(&error))?;
     let addresses = doors.addresses();
     out::note(&format!("haldane: OTLP over gRPC at http://{}, over HTTP at http://{}", addresses.grpc, addresses.http));
-    out::note(&format!("haldane: REST at http://{}, described at http://{0}/docs; data in {}", addresses.api, data.display()));
+    out::note(&format!("haldane: REST at {scheme}://{}, described at {scheme}://{0}/docs; data in {}", addresses.api, data.display()));
     let app = tokio::select! {
         built = App::build(doors, Arc::new(SystemClock)) => built.map_err(|error| CliError::part(&error))?,
         // Nothing was acknowledged yet.

@@ -21,11 +21,17 @@ pub(crate) struct ServerArgs {
     /// Address of the running server.
     #[arg(long, value_name = "URL", env = "HALDANE_URL", default_value = DEFAULT_URL, hide_env_values = true)]
     pub(crate) url: String,
+    /// Token to show to it. Better in the variable: others see command lines.
+    #[arg(long, value_name = "TOKEN", env = "HALDANE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Roots of its certificate, in PEM, where the system does not know them.
+    #[arg(long, value_name = "FILE", env = "HALDANE_CA_FILE", hide_env_values = true)]
+    ca_file: Option<PathBuf>,
 }
 
 impl ServerArgs {
     pub(crate) fn client(&self) -> Result<Client, ClientError> {
-        Client::new(&self.url)
+        Client::new(&self.url, self.token.as_deref(), self.ca_file.as_deref())
     }
 }
 

@@ -25,6 +25,7 @@ CREATE TABLE notifications (
     due_at      BIGINT NOT NULL,
     attempts    BIGINT NOT NULL,
     last_error  TEXT   NOT NULL,
+    repeat_until BIGINT,
     document    TEXT   NOT NULL
 );
 

@@ -22,3 +22,19 @@ pub trait Classified: std::error::Error {
     /// Whose fault this is, by exhaustive match over the variants.
     fn fault(&self) -> Fault;
 }
+
+/// The error and all its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some errors repeat their cause in their own text.
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,5 +1,5 @@
 //! What every part of Haldane stands on: names and time, the schemas of its tables, the Delta tables
-//! with the rows that are not in Parquet yet, and the ledger of rollouts and verdicts.
+//! with the rows that are not in Parquet yet, and the ledger of rollouts and verdicts; also who may come in, and TLS.
 //!
 //! Always holds: a row is visible to every reader exactly once, first as a hot row, then as a committed
 //! one; a commit names the log sequence number that it reaches, so that it happens once.
@@ -8,6 +8,7 @@
 pub mod name;
 pub mod time;
 
+pub mod access;
 pub mod clock;
 pub mod fault;
 pub mod histogram;
@@ -16,6 +17,8 @@ pub mod schema;
 pub mod table;
 
 pub mod ledger;
+
+pub mod tls;
 
 pub use clock::{Clock, SystemClock};
 pub use fault::{Classified, Fault};

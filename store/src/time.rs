@@ -68,7 +68,7 @@ impl UnixNanos {
     /// A width of zero is taken as one nanosecond.
     pub fn bucket(self, width: Duration) -> Self {
         let width = i64::try_from(width.as_nanos()).unwrap_or(i64::MAX).max(1);
-        Self(self.0.div_euclid(width) * width)
+        Self(self.0.div_euclid(width).saturating_mul(width))
     }
 
     /// As RFC 3339 in UTC, such as `2026-11-20T21:31:05.25Z`.

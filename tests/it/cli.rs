@@ -48,15 +48,15 @@ fn refused(output: &Output, hint: &str) {
 
 #[test]
 fn a_token_is_made_with_the_settings_that_let_it_in() {
-    let text = stdout(&haldane("", &["token", "create", "--name", "shop"]));
+    let text = stdout(&haldane("", &["token", "create", "--name", "shop", "--scope", "ingest", "--scope", "read"]));
     let token = text.split_once("Bearer ").unwrap().1.split('`').next().unwrap();
     assert!(token.len() == 64 && token.bytes().all(|digit| digit.is_ascii_hexdigit()), "{text}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("haldane.toml");
     std::fs::write(&file, &text).unwrap();
     let config = haldane::Config::load(Some(&file), &haldane::config::Flags::default()).unwrap();
-    assert_eq!((config.collector.tokens.len(), config.collector.tokens[0].name.as_str()), (1, "shop"));
-    assert_eq!(config.collector.tokens[0].sha256, haldane_collector::TokenDigest::of(token));
+    assert_eq!((config.tokens.len(), config.tokens[0].name.as_str()), (1, "shop"));
+    assert_eq!(config.tokens[0].sha256, haldane_store::access::TokenDigest::of(token));
     refused(&haldane("", &["token", "create", "--name", "a b"]), "name has 1 to 64");
 }
 

@@ -1,6 +1,8 @@
 //! Stories through the public doors: the real binary on free ports, real clients, real traces.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod cli;

@@ -42,10 +42,17 @@ impl World {
 
     /// Like [`World::start`], with settings from the environment.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), settings).await
+        Self::start_in(tempfile::tempdir().unwrap(), settings, reqwest::Client::new()).await
     }
 
-    async fn start_in(folder: TempDir, settings: &[(&str, &str)]) -> Self {
+    /// Like [`World::start_with`], with settings that have the API speak TLS under a certificate of this root.
+    pub(crate) async fn start_over_tls(settings: &[(&str, &str)], root: &str) -> Self {
+        let root = reqwest::Certificate::from_pem(root.as_bytes()).unwrap();
+        let client = reqwest::Client::builder().tls_certs_merge([root]).build().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), settings, client).await
+    }
+
+    async fn start_in(folder: TempDir, settings: &[(&str, &str)], client: reqwest::Client) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_haldane"));
         // The settings of whoever runs the tests are not the story's.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HALDANE_")) {
@@ -66,7 +73,7 @@ impl World {
         let addresses = addresses(&mut process);
         let at = |door: &str| addresses.get(door).cloned().unwrap_or_else(|| panic!("no address of {door} in {addresses:?}"));
         let (grpc, http, api) = (at("grpc"), at("http"), at("api"));
-        let world = Self { process, folder, grpc, http, api, client: reqwest::Client::new() };
+        let world = Self { process, folder, grpc, http, api, client };
         until("the server is ready", async || world.get("/readyz").await.ok()).await;
         world
     }
@@ -181,7 +188,7 @@ pub(crate) struct StoppedWorld {
 impl StoppedWorld {
     /// Starts a server on what it left behind.
     pub(crate) async fn start_with(self, settings: &[(&str, &str)]) -> World {
-        World::start_in(self.folder, settings).await
+        World::start_in(self.folder, settings, reqwest::Client::new()).await
     }
 
     /// Where the tables are.

@@ -38,7 +38,8 @@ pub(super) fn of_errors(
             let ratio = rate_ratio(&likelihood, stratum.noise.rollback);
             let mut traces = latest_traces(&table.rows[stratum.operation], |row| row.cell.error_trace.as_ref());
             if let Some(error) = behind {
-                traces.splice(0..0, error.traces().iter().cloned());
+                // Its own first: the error's may be of other operations.
+                traces.extend(error.traces().iter().cloned());
             }
             Culprit {
                 kind: CulpritKind::Operation,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use haldane_store::clock::SharedClock;
-use haldane_store::ledger::{Ending, Inserted, Last, Ledger, LedgerError, RolloutQuery, TrailEntry, VerdictRow};
+use haldane_store::ledger::{Ending, Inserted, Last, Ledger, LedgerError, Replaced, RolloutQuery, VerdictRow};
 use haldane_store::{Environment, ServiceName, UnixNanos};
 use tokio::sync::{Semaphore, watch};
 
@@ -28,6 +28,8 @@ const CANARY_SOUGHT: Duration = Duration::from_secs(3600);
 /// Telemetry that was acknowledged becomes visible within a second; a service that is unknown is asked for again that long.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(2);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Among so many of the newest rollouts of a service an earlier attempt is looked for.
+const ATTEMPTS_SEEN: u32 = 50;
 /// Most rollouts a page lists.
 const PAGE_MAX: u32 = 500;
 /// A plan takes seconds of a processor, an analysis about one.
@@ -101,7 +103,7 @@ impl Rollouts {
     async fn insert(&self, rollout: Rollout, request: &StartRollout) -> Result<Started, StartError> {
         let row = to_row(&rollout, request.idempotency_key.clone())?;
         let began = trail::started(&rollout, &request.actor);
-        let existing = match self.ledger.insert_rollout(&row, None, std::slice::from_ref(&began)).await? {
+        let existing = match self.ledger.insert_rollout(&row, None, Some(&began)).await? {
             Inserted::New => return Ok(Started { rollout, created: true }),
             Inserted::Exists(existing) => from_row(*existing)?,
         };
@@ -115,8 +117,9 @@ impl Rollouts {
         }
         let reason = format!("replaced by rollout {}", rollout.id);
         let ending = Ending { state: RolloutState::Cancelled.as_str().to_owned(), reason, at: self.clock.now() };
-        let told: Vec<TrailEntry> = trail::ended(&existing, &request.actor, &ending).into_iter().chain([began]).collect();
-        let replaced = self.ledger.insert_rollout(&row, Some((existing.id.as_str(), &ending)), &told).await?;
+        let entry = trail::ended(&existing, &request.actor, &ending);
+        let replaced = Replaced { id: existing.id.as_str().to_owned(), ending, entry };
+        let replaced = self.ledger.insert_rollout(&row, Some(&replaced), Some(&began)).await?;
         self.forget(&existing.id);
         match replaced {
             Inserted::New => Ok(Started { rollout, created: true }),
@@ -151,7 +154,16 @@ impl Rollouts {
         let now = self.clock.now();
         let since = now.minus(CANARY_SOUGHT);
         let seen = first_seen(&self.engine, &request.service, &request.environment, &request.canary, since).await?;
-        Ok(seen.unwrap_or(now))
+        // A new attempt is not judged by what came of the one before.
+        let query = RolloutQuery {
+            service: Some(request.service.to_string()),
+            environment: Some(request.environment.to_string()),
+            limit: ATTEMPTS_SEEN,
+            ..RolloutQuery::default()
+        };
+        let earlier = self.ledger.list_rollouts(&query).await?.into_iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+        let before = earlier.iter().filter(|rollout| rollout.canary == request.canary).filter_map(|rollout| rollout.ended_at).max();
+        Ok(seen.unwrap_or(now).max(before.unwrap_or(since)))
     }
 
     /// Runs the policy's SQL once, on no time at all: a mistake is told now, not when it is needed.
@@ -255,10 +267,10 @@ impl Rollouts {
     /// # Errors
     /// When there is no such rollout, or the ledger cannot be read.
     pub async fn verdict(&self, id: &RolloutId) -> Result<Verdict, FindError> {
-        if let Some(judged) = self.cached(id) {
+        let rollout = self.get(id).await?;
+        if let Some(judged) = self.cached(&rollout) {
             return Ok(Verdict::clone(&judged.verdict));
         }
-        let rollout = self.get(id).await?;
         let latest = match self.ledger.latest_verdict(id.as_str()).await? {
             Some(row) => Some(read_verdict(&row)?),
             None => None,
@@ -291,10 +303,9 @@ impl Rollouts {
     /// # Errors
     /// When there is no such rollout, or the ledger cannot be read.
     pub async fn evidence(&self, id: &RolloutId) -> Result<Option<Bytes>, FindError> {
-        if let Some(judged) = self.cached(id) {
+        if let Some(judged) = self.cached(&self.get(id).await?) {
             return Ok(judged.evidence);
         }
-        self.get(id).await?;
         Ok(self.ledger.evidence(id.as_str()).await?.map(Bytes::from))
     }
 
@@ -308,7 +319,10 @@ impl Rollouts {
 
     /// The rollouts that are being judged.
     pub(super) async fn live(&self) -> Result<Vec<Rollout>, LedgerError> {
-        self.ledger.live_rollouts().await?.into_iter().map(from_row).collect()
+        let live: Vec<Rollout> = self.ledger.live_rollouts().await?.into_iter().map(from_row).collect::<Result<_, _>>()?;
+        // One that ended while its verdict was written.
+        self.live.verdicts.write().unwrap_or_else(PoisonError::into_inner).retain(|id, _| live.iter().any(|rollout| rollout.id == *id));
+        Ok(live)
     }
 
     /// Writes a verdict down, ends the rollout if it is the last one, then tells those who wait.
@@ -319,7 +333,8 @@ impl Rollouts {
         judged: Judged,
         ending: Option<Ending>,
     ) -> Result<(), LedgerError> {
-        let (id, verdict, now) = (&rollout.id, &judged.verdict, self.clock.now());
+        let (id, verdict) = (&rollout.id, &judged.verdict);
+        let now = ending.as_ref().map_or_else(|| self.clock.now(), |ending| ending.at);
         let document =
             serde_json::to_string(&**verdict).map_err(|cause| LedgerError::Broken { what: "verdict", detail: cause.to_string() })?;
         let row = VerdictRow {
@@ -346,8 +361,10 @@ impl Rollouts {
         Ok(())
     }
 
-    fn cached(&self, id: &RolloutId) -> Option<Judged> {
-        self.live.verdicts.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    /// Of one that has ended, whoever ended it, the ledger alone knows.
+    fn cached(&self, rollout: &Rollout) -> Option<Judged> {
+        let verdicts = self.live.verdicts.read().unwrap_or_else(PoisonError::into_inner);
+        verdicts.get(&rollout.id).filter(|_| rollout.ended_at.is_none()).cloned()
     }
 
     /// What has ended is read from the ledger.

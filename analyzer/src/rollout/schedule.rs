@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use haldane_store::clock::SharedClock;
+use haldane_store::fault::chain;
 use haldane_store::ledger::{Ending, Ledger, LedgerError};
 use haldane_store::schema::BUCKET_SECONDS;
 use haldane_store::{Classified, Fault, UnixNanos};
@@ -283,15 +284,4 @@ fn ending(verdict: &Verdict, evidence: &Evidence, now: UnixNanos) -> Option<Endi
 fn says_the_same(before: &Verdict, now: &Verdict) -> bool {
     let same_time = Verdict { sequence: now.sequence, decided_at: now.decided_at.clone(), ..before.clone() };
     same_time == *now
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

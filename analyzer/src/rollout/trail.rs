@@ -42,6 +42,10 @@ words!(
         NotificationFailed = "notification.failed",
         /// Somebody had notifications tried again.
         NotificationRetried = "notification.retried",
+        /// A token was made.
+        TokenCreated = "token.created",
+        /// A token lets in no more.
+        TokenRevoked = "token.revoked",
     }
 );
 
@@ -121,6 +125,12 @@ pub struct EventDetails {
     /// Of a notification: the receiver.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub receiver: String,
+    /// Of a token: its name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub token: String,
+    /// Of a token: what it lets its holder do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
     /// Of a notification: its id.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub notification: String,

@@ -34,6 +34,8 @@ pub const EVENTS_MAX: u32 = 1_000;
 pub(super) const STREAMS_MAX: usize = 256;
 /// Another process may add to the trail, and rings no bell here.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// When a reader that was cut off comes back.
+const RETRY: Duration = Duration::from_secs(2);
 /// Silence that no proxy takes for an end.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -205,7 +207,10 @@ pub(super) async fn stream_all(
         Some(after) => after,
         None => doors.rollouts.events_end().await.map_err(|error| read_problem(&error))?,
     };
-    Ok(answer(Follower::new(&doors, None, after, seat)))
+    let mut follower = Follower::new(&doors, None, after, seat);
+    // Who is cut off before anything happened comes back with this.
+    follower.waiting.push_back(SseEvent::default().id(after.to_string()).retry(RETRY));
+    Ok(answer(follower))
 }
 
 /// Sends what happens to a rollout, from its start on, as server-sent events, and ends with it. `event: verdict` carries each new verdict and has no `id`.
@@ -239,7 +244,7 @@ pub(super) async fn stream_rollout(
     if rollout.state.is_final() {
         let filter = EventFilter { rollout_id: Some(id.clone()), after: Some(after), limit: EVENTS_MAX, ..EventFilter::default() };
         let left = doors.rollouts.events(&filter).await.map_err(|error| read_problem(&error))?;
-        if !left.iter().any(|event| event.kind.is_end()) && after > 0 {
+        if left.is_empty() && after > 0 {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
     }
@@ -314,8 +319,12 @@ impl Follower {
         if let Some(last) = events.last() {
             self.after = last.sequence;
         }
-        let ends = self.of.is_some() && events.iter().any(|event| event.kind.is_end());
+        let mut ends = self.of.is_some() && events.iter().any(|event| event.kind.is_end());
         self.waiting.extend(events.iter().map(sse));
+        if let (Some(id), true) = (&self.of, events.is_empty()) {
+            // Its end may lie before where the reader begins.
+            ends = self.rollouts.get(id).await.map_or(true, |rollout| rollout.state.is_final());
+        }
         if ends || events.is_empty() {
             self.look_at_verdict().await;
         }
@@ -356,3 +365,6 @@ fn sse(event: &Event) -> SseEvent {
 fn sse_verdict(verdict: &Verdict) -> SseEvent {
     SseEvent::default().event("verdict").data(serde_json::to_string(verdict).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

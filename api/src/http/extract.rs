@@ -1,11 +1,15 @@
 //! What a request says, or the problem with it. The extractors of axum answer in plain text; these answer in problem documents.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::body::Bytes;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+
+use haldane_analyzer::rollout::HALDANE;
 
 use crate::error::{Problem, ProblemKind};
 
@@ -25,7 +29,9 @@ pub(crate) struct Caller(pub(crate) Option<String>);
 impl Caller {
     /// The name for the trail: who the request says it is, and by which token.
     pub(crate) fn named(&self, said: Option<&str>) -> String {
-        match (said.filter(|said| !said.trim().is_empty() && said.len() <= 100 && !said.contains(char::is_control)), &self.0) {
+        // Nobody but the server itself is called so.
+        let fits = |said: &&str| !said.trim().is_empty() && said.len() <= 100 && !said.contains(char::is_control) && *said != HALDANE;
+        match (said.filter(fits), &self.0) {
             (Some(said), Some(token)) => format!("{said} (token {token})"),
             (Some(said), None) => said.to_owned(),
             (None, Some(token)) => format!("token {token}"),
@@ -46,7 +52,28 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Json(body) = Json::<T>::from_request(request, state).await.map_err(|rejection| body_problem(&rejection))?;
+        let is_json = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
+            let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+        });
+        if !is_json {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ProblemKind::UnsupportedMediaType,
+                "send the body with the header Content-Type: application/json",
+            ));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::BodyTooLarge, "the body may have at most 1 MiB")
+            }
+            _ => Problem::invalid(rejection.body_text()),
+        })?;
+        // An array would be taken for the fields of an object, one by one.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+            return Err(Problem::invalid("the body is invalid: it is an array, and has to be an object"));
+        }
+        let Json(body) = Json::<T>::from_bytes(&bytes).map_err(|rejection| Problem::invalid(rejection.body_text()))?;
         Ok(Self(body))
     }
 }
@@ -65,23 +92,9 @@ impl<S: Send + Sync> FromRequestParts<S> for InPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let refused = |rejection: PathRejection| Problem::invalid(rejection.body_text());
+        // What is no text names nothing.
+        let refused = |rejection: PathRejection| Problem::new(StatusCode::NOT_FOUND, ProblemKind::UnknownPath, rejection.body_text());
         let Path(value) = Path::<String>::from_request_parts(parts, state).await.map_err(refused)?;
         Ok(Self(value))
-    }
-}
-
-fn body_problem(rejection: &JsonRejection) -> Problem {
-    let detail = rejection.body_text();
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::BodyTooLarge, "the body may have at most 1 MiB")
-        }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ProblemKind::UnsupportedMediaType,
-            "send the body with the header Content-Type: application/json",
-        ),
-        _ => Problem::invalid(detail),
     }
 }

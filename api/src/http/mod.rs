@@ -3,6 +3,7 @@
 //! Always holds: an answer of 400 and above is a problem document; a request takes at most [`REQUEST_TIME_MAX`] and 1 MiB of body;
 //! a panic in a handler costs one request. Writing telemetry is not here: it has ports of its own.
 
+mod access;
 mod analyses;
 mod events;
 mod extract;
@@ -14,11 +15,14 @@ mod problems;
 mod query;
 mod rollouts;
 mod services;
+mod tls;
+mod tokens;
 mod verdict;
 mod wait;
 
 use std::any::Any;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -29,7 +33,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use haldane_analyzer::query::Engine;
 use haldane_analyzer::rollout::{RolloutId, Rollouts};
-use haldane_store::Ledger;
+use haldane_store::access::AccessList;
+use haldane_store::tls::Tls;
+use haldane_store::{Ledger, UnixNanos};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -52,12 +58,14 @@ pub use plans::{FaultBody, FaultWord, PlanBody, PlanRequestBody, TriedBody};
 pub use query::{ColumnBody, QueryBody, ROWS_DEFAULT, ROWS_MAX, RowsBody, TRUNCATED};
 pub use rollouts::{DecisionBody, LinksBody, OriginWord, RolloutBody, RolloutListBody, StartRolloutBody, StateWord, StrategyWord};
 pub use services::{ServiceBody, ServiceListBody, VersionBody};
+pub use tokens::{MadeTokenBody, NewTokenBody, ScopeWord, TokenBody, TokenListBody};
 pub use verdict::WAIT_MAX;
 pub use wait::{SpanError, parse_span, show_span};
 
 use crate::error::{PROBLEM_JSON, Problem, ProblemKind};
 use crate::metrics::Metrics;
 use crate::notify::Notifications;
+use tls::TlsListener;
 
 /// Largest body.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -83,6 +91,10 @@ pub struct Api {
     pub public_url: String,
     /// What other tools keep here.
     pub ledger: Ledger,
+    /// Who may ask what.
+    pub access: AccessList,
+    /// Whether TLS is spoken, and how.
+    pub tls: Option<Tls>,
 }
 
 /// What a handler gets.
@@ -95,9 +107,12 @@ struct Doors {
     notifications: Notifications,
     public_url: String,
     ledger: Ledger,
+    access: AccessList,
     stop: CancellationToken,
     /// Who may follow events.
     streams: Arc<Semaphore>,
+    /// When tools asked about rollouts last.
+    asked: Arc<Mutex<HashMap<RolloutId, UnixNanos>>>,
 }
 
 impl Doors {
@@ -133,10 +148,11 @@ struct Document;
 impl Api {
     /// The routes. Once `stop` is cancelled, long polls answer at once.
     pub fn router(self, stop: CancellationToken) -> Router {
-        let Self { rollouts, engine, ready, metrics, notifications, public_url, ledger } = self;
-        let (routes, document) = routes().split_for_parts();
+        let Self { rollouts, engine, ready, metrics, notifications, public_url, ledger, access, tls: _ } = self;
+        let (routes, document) = described();
         let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
-        let doors = Doors { rollouts, engine, ready, metrics, notifications, public_url, ledger, stop, streams };
+        let doors =
+            Doors { rollouts, engine, ready, metrics, notifications, public_url, ledger, access, stop, streams, asked: Arc::default() };
         routes
             .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
             .route("/integrations/flagger/api/v1/query", get(prometheus::query).post(prometheus::query))
@@ -144,6 +160,7 @@ impl Api {
             .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
+            .layer(middleware::from_fn_with_state(doors.clone(), access::check))
             .layer(middleware::from_fn_with_state(doors.clone(), health::once_started))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(middleware::from_fn(within_time))
@@ -157,14 +174,25 @@ impl Api {
     /// # Errors
     /// When the listener fails for good.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+        let tls = self.tls.clone();
         let router = self.router(stop.clone());
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let serving = async {
+            match tls {
+                None => axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned()).await,
+                Some(tls) => {
+                    let follows = tls.clone().follow(stop.clone());
+                    let serving =
+                        axum::serve(TlsListener::new(listener, tls), router).with_graceful_shutdown(stop.clone().cancelled_owned());
+                    tokio::join!(serving.into_future(), follows).0
+                }
+            }
+        };
         let drained_too_long = async {
             stop.cancelled().await;
             tokio::time::sleep(DRAIN_TIME_MAX).await;
         };
         tokio::select! {
-            ended = serving.into_future() => ended,
+            ended = serving => ended,
             () = drained_too_long => {
                 tracing::warn!("some connections were cut: they had not ended {} s after the stop", DRAIN_TIME_MAX.as_secs());
                 Ok(())
@@ -175,8 +203,13 @@ impl Api {
 
 /// The OpenAPI document, pretty-printed.
 pub fn openapi_json() -> String {
-    let (_, document) = routes().split_for_parts();
-    document.to_pretty_json().unwrap_or_default()
+    described().1.to_pretty_json().unwrap_or_default()
+}
+
+fn described() -> (Router<Doors>, utoipa::openapi::OpenApi) {
+    let (routes, mut document) = routes().split_for_parts();
+    access::describe(&mut document);
+    (routes, document)
 }
 
 fn routes() -> OpenApiRouter<Doors> {
@@ -187,6 +220,7 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(rollouts::roll_back))
         .routes(routes!(verdict::verdict))
         .routes(routes!(verdict::report))
+        .routes(routes!(verdict::page))
         .routes(routes!(verdict::evidence))
         .routes(routes!(events::stream_rollout))
         .routes(routes!(events::stream_all))
@@ -201,6 +235,8 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(plans::plan))
         .routes(routes!(analyses::analyse))
         .routes(routes!(services::list))
+        .routes(routes!(tokens::create, tokens::list))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(query::query))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

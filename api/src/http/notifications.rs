@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use haldane_analyzer::rollout::RolloutId;
 use haldane_store::UnixNanos;
 use haldane_store::ledger::NotificationRow;
 use serde::{Deserialize, Serialize};
@@ -166,6 +167,9 @@ pub(super) async fn list(State(doors): State<Doors>, Params(params): Params<List
     let limit = params.limit.unwrap_or(PAGE_DEFAULT);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Problem::invalid(format!("limit: {limit} does not lie between 1 and {PAGE_MAX}")));
+    }
+    if params.cursor.as_deref().is_some_and(|cursor| RolloutId::parse(cursor).is_err()) {
+        return Err(Problem::invalid("cursor: take the value of `next` from the page before"));
     }
     let state = params.state.map(NotificationState::as_str);
     let rows = doors.notifications.list(state, params.cursor.as_deref(), limit).await.map_err(|error| problem(&error))?;

@@ -6,18 +6,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use haldane_analyzer::rollout::EventFilter;
 use haldane_analyzer::verdict::Verdict;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Doors;
 use super::extract::{InPath, Params};
-use super::rollouts::{find_problem, rollout_id};
+use super::rollouts::{find_problem, read_problem, rollout_id};
 use super::wait::parse_span;
 use crate::error::{Problem, ProblemKind};
 
 /// The longest that a request waits. Longer waits are cut to this: proxies give up not much later.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Events on a report's page.
+const EVENTS_SHOWN: u32 = 200;
 
 /// How to wait for a verdict.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -112,6 +116,35 @@ pub(super) async fn evidence(State(doors): State<Doors>, InPath(id): InPath) -> 
 pub(super) async fn report(State(doors): State<Doors>, InPath(id): InPath) -> Result<Response, Problem> {
     let verdict = doors.rollouts.verdict(&rollout_id(&id)?).await.map_err(|error| find_problem(&error))?;
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], crate::report::markdown(&verdict)).into_response())
+}
+
+/// The page that a person opens: the decision, how much worse what is, where, and what happened.
+#[utoipa::path(
+    get, path = "/v1/rollouts/{id}/report", tag = "verdicts", operation_id = "getReportPage",
+    params(("id" = String, Path, description = "The rollout")),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+        (status = 404, description = "There is no rollout of this id", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not available at the moment", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn page(State(doors): State<Doors>, InPath(id): InPath) -> Result<Response, Problem> {
+    let id = rollout_id(&id)?;
+    let rollout = doors.rollouts.get(&id).await.map_err(|error| find_problem(&error))?;
+    let verdict = doors.rollouts.verdict(&id).await.map_err(|error| find_problem(&error))?;
+    let filter = EventFilter { rollout_id: Some(id), limit: EVENTS_SHOWN, ..EventFilter::default() };
+    let events = doors.rollouts.events(&filter).await.map_err(|error| read_problem(&error))?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        // Nothing in it runs or is fetched, whatever telemetry says.
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    Ok((headers, crate::pages::report::html(&rollout, &verdict, &events)).into_response())
 }
 
 fn answer(verdict: &Verdict, known: &[u64]) -> Response {

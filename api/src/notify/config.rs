@@ -28,6 +28,9 @@ pub struct NotifyConfig {
     pub retry_hours: u64,
     /// How long to wait for a receiver's answer, in seconds.
     pub timeout_seconds: u64,
+    /// The proxy that leads outside, such as `http://proxy.internal:3128`; it resolves names then, and has to guard what lies inside. Receivers with
+    /// `allow_private` are reached directly.
+    pub proxy: Option<String>,
 }
 
 /// Somebody to tell.
@@ -131,7 +134,7 @@ impl ReceiverKind {
 
 impl Default for NotifyConfig {
     fn default() -> Self {
-        Self { receivers: Vec::new(), retry_hours: 72, timeout_seconds: 10 }
+        Self { receivers: Vec::new(), retry_hours: 72, timeout_seconds: 10, proxy: None }
     }
 }
 
@@ -148,6 +151,9 @@ impl NotifyConfig {
         }
         if !(1..=24 * 30).contains(&self.retry_hours) {
             mistakes.push(format!("notify.retry_hours = {}: it has to lie between 1 and 720", self.retry_hours));
+        }
+        if self.proxy.as_ref().is_some_and(|proxy| reqwest::Proxy::all(proxy).is_err()) {
+            mistakes.push("notify.proxy: write it as http://host:port".to_owned());
         }
         for (at, receiver) in self.receivers.iter().enumerate() {
             let named = format!("notify.receivers {:?}", receiver.name);

@@ -111,7 +111,9 @@ impl Note {
             EventKind::VerdictChanged
             | EventKind::NotificationDelivered
             | EventKind::NotificationFailed
-            | EventKind::NotificationRetried => false,
+            | EventKind::NotificationRetried
+            | EventKind::TokenCreated
+            | EventKind::TokenRevoked => false,
             EventKind::RolloutPromoted
             | EventKind::RolloutRolledBack
             | EventKind::RolloutInconclusive
@@ -131,7 +133,9 @@ impl Note {
             | EventKind::VerdictChanged
             | EventKind::NotificationDelivered
             | EventKind::NotificationFailed
-            | EventKind::NotificationRetried => Severity::Info,
+            | EventKind::NotificationRetried
+            | EventKind::TokenCreated
+            | EventKind::TokenRevoked => Severity::Info,
         }
     }
 
@@ -207,7 +211,9 @@ impl Note {
                 EventKind::VerdictChanged
                 | EventKind::NotificationDelivered
                 | EventKind::NotificationFailed
-                | EventKind::NotificationRetried,
+                | EventKind::NotificationRetried
+                | EventKind::TokenCreated
+                | EventKind::TokenRevoked,
             )
             | None => self.event.as_str(),
         };

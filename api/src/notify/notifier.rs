@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use haldane_analyzer::Rollouts;
 use haldane_analyzer::rollout::{Event, EventDetails, EventFilter, EventKind, FindError, HALDANE, entry_of};
-use haldane_store::UnixNanos;
 use haldane_store::ledger::notifications::{DEAD, DELIVERED, DUE, REPEATING};
 use haldane_store::ledger::{NotificationRow, TrailEntry};
+use haldane_store::{Classified as _, Fault, UnixNanos};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -39,12 +39,16 @@ pub struct Notifier {
     notifications: Notifications,
     rollouts: Rollouts,
     give_up_after: Duration,
+    /// How long an attempt may take.
+    lease: Duration,
 }
 
 impl Notifier {
     /// A notifier for the outbox.
     pub fn new(config: &NotifyConfig, notifications: Notifications, rollouts: Rollouts) -> Self {
-        Self { notifications, rollouts, give_up_after: Duration::from_secs(config.retry_hours * 3600) }
+        // A delivery is two requests at most.
+        let lease = Duration::from_secs(2 * config.timeout_seconds + 5);
+        Self { notifications, rollouts, give_up_after: Duration::from_secs(config.retry_hours * 3600), lease }
     }
 
     /// Goes on until told to stop. What fails is logged and tried again.
@@ -112,7 +116,14 @@ impl Notifier {
         let Some(last) = events.last().map(|event| event.sequence) else { return Ok(false) };
         let mut rows = Vec::new();
         for event in &events {
-            rows.extend(self.rows_of(event).await?);
+            match self.rows_of(event).await {
+                Ok(made) => rows.extend(made),
+                // One that cannot be read must not keep all others from being told.
+                Err(error) if error.fault() == Fault::Bug => {
+                    tracing::error!(error = chain(&error), event = event.sequence, "nobody is told of an event: it cannot be read");
+                }
+                Err(error) => return Err(error),
+            }
         }
         ledger.move_cursor(CURSOR, last, &rows).await?;
         if !rows.is_empty() {
@@ -143,6 +154,7 @@ impl Notifier {
             due_at: now,
             attempts: 0,
             last_error: String::new(),
+            repeat_until: None,
             document: document.clone(),
         };
         Ok(wanting.into_iter().map(row).collect())
@@ -176,7 +188,7 @@ impl Notifier {
                 break;
             }
             // What is under way when the server stops is sent to its end: the receiver may have it already.
-            let sent = futures::stream::iter(due).map(|row| self.attempt(target, row)).buffer_unordered(SENT_AT_ONCE);
+            let sent = futures::stream::iter(due).map(|row| self.attempt(target, row, stop)).buffer_unordered(SENT_AT_ONCE);
             let failed = sent.filter_map(|settled| async move { settled.err() }).collect::<Vec<_>>().await;
             if let Some(error) = failed.into_iter().next() {
                 return Err(error);
@@ -187,47 +199,66 @@ impl Notifier {
         Ok(left.clamp(Duration::from_millis(10), LOOK_EVERY))
     }
 
-    async fn attempt(&self, target: &Target, row: NotificationRow) -> Result<(), NotifyError> {
-        let Notifications { clock, sender, .. } = &self.notifications;
+    async fn attempt(&self, target: &Target, row: NotificationRow, stop: &CancellationToken) -> Result<(), NotifyError> {
+        let Notifications { clock, sender, ledger, .. } = &self.notifications;
+        // What has not been begun when the server stops is left to the next start.
+        if stop.is_cancelled() {
+            return Ok(());
+        }
         if self.notifications.is_gone(&target.name) {
             return self.bury(row, GONE.to_owned()).await;
         }
+        // If what came of it cannot be written down, it is not sent again and again.
+        if !ledger.claim_notification(&row.id, clock.now().plus(self.lease)).await? {
+            return Ok(());
+        }
         let note: Note = serde_json::from_str(&row.document).unwrap_or_default();
-        let repeats_until = target.repeats_until(UnixNanos::parse_rfc3339(&note.at).unwrap_or(row.created_at));
-        let outcome = sender.deliver(target, target.deliver(&row.id, &note, clock.now())).await;
-        let now = clock.now();
-        match outcome {
-            Outcome::Delivered => self.delivered(row, repeats_until, now).await,
-            // An alert that is over need not be repeated.
-            Outcome::Again { .. } if row.state == REPEATING && repeats_until.is_none_or(|until| until <= now) => {
-                self.settle(NotificationRow { state: DELIVERED.to_owned(), ..row }, None).await
-            }
-            Outcome::Again { why, .. } if now.since(row.created_at) >= self.give_up_after => self.bury(row, why).await,
-            Outcome::Again { why, after } => {
+        // An alert fires for its time from the first delivery on, however late that is.
+        let repeat_until = row.repeat_until.or_else(|| target.repeats_until(clock.now()));
+        let row = NotificationRow { repeat_until, ..row };
+        let outcome = sender.deliver(target, target.deliver(&row.id, &note, (clock.now(), repeat_until))).await;
+        match (outcome, row.state == REPEATING) {
+            (Outcome::Delivered, _) => self.delivered(row).await,
+            (Outcome::Again { why, .. } | Outcome::Refused { why }, true) => self.missed_a_repeat(row, why).await,
+            (Outcome::Gone, true) => self.missed_a_repeat(row, GONE.to_owned()).await,
+            (Outcome::Again { why, .. }, false) if clock.now().since(row.created_at) >= self.give_up_after => self.bury(row, why).await,
+            (Outcome::Again { why, after }, false) => {
                 self.notifications.count(&row.receiver, |attempts| attempts.failed += 1);
                 let attempts = row.attempts.saturating_add(1);
                 let pause = pause(&row.id, attempts).max(after.unwrap_or_default());
                 tracing::warn!(receiver = target.name, notification = row.id, attempts, why, "a receiver was not told; it is tried again");
-                self.settle(NotificationRow { due_at: now.plus(pause), attempts, last_error: why, ..row }, None).await
+                let row = NotificationRow { due_at: clock.now().plus(pause), attempts, last_error: why, repeat_until: None, ..row };
+                self.settle(row, None).await
             }
-            Outcome::Refused { why } => self.bury(row, why).await,
-            Outcome::Gone => {
+            (Outcome::Refused { why }, false) => self.bury(row, why).await,
+            (Outcome::Gone, false) => {
                 self.notifications.set_gone(&target.name);
                 self.bury(row, GONE.to_owned()).await
             }
         }
     }
 
-    async fn delivered(&self, row: NotificationRow, repeats_until: Option<UnixNanos>, now: UnixNanos) -> Result<(), NotifyError> {
-        let first = row.state == DUE;
+    async fn delivered(&self, row: NotificationRow) -> Result<(), NotifyError> {
+        let (first, now) = (row.state == DUE, self.notifications.clock.now());
         let attempts = row.attempts.saturating_add(u32::from(first));
         self.notifications.count(&row.receiver, |attempts| attempts.delivered += 1);
-        let next = now.plus(REPEAT_EVERY);
-        let again = repeats_until.is_some_and(|until| next < until);
-        let state = if again { REPEATING } else { DELIVERED }.to_owned();
-        let row = NotificationRow { state, due_at: next, attempts, last_error: String::new(), ..row };
+        let row = self.repeated(NotificationRow { attempts, last_error: String::new(), ..row });
         let entry = first.then(|| told(EventKind::NotificationDelivered, &row, now));
         self.settle(row, entry).await
+    }
+
+    /// The receiver was told before; it is told again in a minute, as it would have been.
+    async fn missed_a_repeat(&self, row: NotificationRow, why: String) -> Result<(), NotifyError> {
+        self.notifications.count(&row.receiver, |attempts| attempts.failed += 1);
+        let row = self.repeated(NotificationRow { last_error: why, ..row });
+        self.settle(row, None).await
+    }
+
+    /// Due again in a while, or done if it is over by then.
+    fn repeated(&self, row: NotificationRow) -> NotificationRow {
+        let next = self.notifications.clock.now().plus(REPEAT_EVERY);
+        let again = row.repeat_until.is_some_and(|until| next < until);
+        NotificationRow { state: if again { REPEATING } else { DELIVERED }.to_owned(), due_at: next, ..row }
     }
 
     /// Gives it up; it can be tried again by hand.

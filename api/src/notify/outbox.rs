@@ -171,13 +171,15 @@ impl Notifications {
         };
         let place = row.as_ref().map(place).unwrap_or_default();
         let entry = entry_of(EventKind::NotificationRetried, actor, now, place, &details);
-        let revived = self.ledger.revive_notifications(id, now, &[entry]).await?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match &row {
-            Some(row) => drop(known.gone.remove(&row.receiver)),
-            None => known.gone.clear(),
+        {
+            // First, or a sender that looks in between would bury what was revived.
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            match &row {
+                Some(row) => drop(known.gone.remove(&row.receiver)),
+                None => known.gone.clear(),
+            }
         }
-        drop(known);
+        let revived = self.ledger.revive_notifications(id, now, &[entry]).await?;
         self.wake.send_replace(());
         Ok(revived)
     }
@@ -195,7 +197,7 @@ impl Notifications {
         let now = self.clock.now();
         let note = Note::test(name, now.to_rfc3339(), &self.public_url);
         let began = Instant::now();
-        let outcome = self.sender.deliver(target, target.deliver(&new_id(now), &note, now)).await;
+        let outcome = self.sender.deliver(target, target.deliver(&new_id(now), &note, (now, None))).await;
         let error = match outcome {
             Outcome::Delivered => None,
             Outcome::Again { why, .. } | Outcome::Refused { why } => Some(why),

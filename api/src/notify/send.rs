@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, Proxy, Response, StatusCode};
 
 use super::address::PublicOnly;
 use super::config::NotifyConfig;
@@ -52,13 +52,30 @@ impl Sender {
                 .redirect(Policy::none())
                 .user_agent(concat!("haldane/", env!("CARGO_PKG_VERSION")))
         };
-        // What lies inside is reached directly, not by the proxy that leads outside.
-        Ok(Self { public: builder().dns_resolver(PublicOnly).build()?, private: builder().no_proxy().build()? })
+        // Names are looked at where they are resolved: here, or by the proxy that the settings name.
+        let public = match &config.proxy {
+            Some(proxy) => builder().proxy(Proxy::all(proxy)?),
+            None => builder().no_proxy().dns_resolver(PublicOnly),
+        };
+        Ok(Self { public: public.build()?, private: builder().no_proxy().build()? })
     }
 
     /// Sends all of it. The first failure counts, unless one of several replicas is enough.
     pub(super) async fn deliver(&self, target: &Target, delivery: Delivery) -> Outcome {
         match delivery {
+            Delivery::First(requests) => {
+                let mut requests = requests.into_iter();
+                let Some(first) = requests.next() else { return Outcome::Delivered };
+                let outcome = self.send(target, first).await;
+                if outcome == Outcome::Delivered {
+                    for request in requests {
+                        if self.send(target, request).await != Outcome::Delivered {
+                            tracing::warn!(receiver = target.name, "a receiver took the alert, and not what goes with it");
+                        }
+                    }
+                }
+                outcome
+            }
             Delivery::All(requests) => {
                 for request in requests {
                     let outcome = self.send(target, request).await;
@@ -72,8 +89,12 @@ impl Sender {
                 let sent = requests.into_iter().map(|request| self.send(target, request));
                 let outcomes = futures::future::join_all(sent).await;
                 let delivered = outcomes.contains(&Outcome::Delivered);
-                let failed = outcomes.into_iter().find(|outcome| *outcome != Outcome::Delivered);
-                failed.filter(|_| !delivered).unwrap_or(Outcome::Delivered)
+                if delivered {
+                    return Outcome::Delivered;
+                }
+                // One that may take it later is worth more than one that never will.
+                let again = outcomes.iter().position(|outcome| matches!(outcome, Outcome::Again { .. }));
+                outcomes.into_iter().nth(again.unwrap_or(0)).unwrap_or(Outcome::Delivered)
             }
         }
     }
@@ -114,7 +135,7 @@ async fn judge(target: &Target, mut response: Response) -> Outcome {
     }
     said.truncate(REFUSAL_BYTES_MAX);
     let said: String = String::from_utf8_lossy(&said).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let why = format!("it answered {status}: {}", said.trim()).trim_end_matches([':', ' ']).to_owned();
+    let why = format!("it answered {status}: {}", target.redact(said.trim())).trim_end_matches([':', ' ']).to_owned();
     match target.refuses_for_good(status.as_u16()) {
         true => Outcome::Refused { why },
         false => Outcome::Again { why, after },

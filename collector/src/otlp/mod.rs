@@ -14,7 +14,6 @@ mod serve;
 mod status;
 #[cfg(test)]
 mod tests;
-pub(crate) mod tls;
 mod token;
 pub(crate) mod waiting;
 
@@ -31,11 +30,12 @@ use crate::decode::Rejected;
 use crate::intake::Intake;
 use crate::request::{Encoding, Request, Signal};
 
+use haldane_store::tls::Tls;
+
 use body::{Announced, Coding, Limits};
 use cors::Origins;
 use serve::Connections;
 use status::Refused;
-use tls::Tls;
 use token::{NO_TOKEN, Tokens};
 
 /// A message to the sender is cut off here, so that no answer gets large.
@@ -66,7 +66,13 @@ impl Door {
     pub(crate) fn new(intake: Arc<Intake>, config: &CollectorConfig, tls: Option<Tls>) -> Self {
         let limits = Limits { bytes_max: config.request_bytes_max, timeout: config.body_timeout() };
         let connections = Connections::new(config, tls);
-        Self { intake, limits, connections, tokens: Tokens::new(&config.tokens), origins: Origins::new(&config.cors_allowed_origins) }
+        Self {
+            intake,
+            limits,
+            connections,
+            tokens: Tokens::new(&config.tokens, config.access.clone()),
+            origins: Origins::new(&config.cors_allowed_origins),
+        }
     }
 
     /// Lets a request in if its sender may send, and takes it; what comes of it is counted.

@@ -21,8 +21,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::tls::Tls;
 use crate::config::CollectorConfig;
+use haldane_store::tls::Tls;
 
 /// What a sender may send ahead of what has been read, for one call. A connection has as much for each of its calls: with less, calls that wait for
 /// room would use it up, and those that have room could not get the rest of their bodies.

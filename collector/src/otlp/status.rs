@@ -10,9 +10,9 @@ use tonic::Code;
 use super::body::BodyError;
 use super::messages::BadRequest;
 use super::shortened;
-use crate::flush::chain;
 use crate::intake::AcceptError;
 use crate::stats::Reason;
+use haldane_store::fault::chain;
 
 /// A refusal as both protocols can say it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ pub struct NotificationRow {
     pub rollout_id: String,
     /// `due`, `repeating`, `delivered` or `dead`.
     pub state: String,
-    /// When it was made.
+    /// When it was made, or revived: attempts are given up some time after.
     pub created_at: UnixNanos,
     /// When to try next.
     pub due_at: UnixNanos,
@@ -31,6 +31,8 @@ pub struct NotificationRow {
     pub attempts: u32,
     /// What went wrong last.
     pub last_error: String,
+    /// Until when it is told again and again, once it was told.
+    pub repeat_until: Option<UnixNanos>,
     /// What is told.
     pub document: String,
 }
@@ -44,10 +46,10 @@ pub const DELIVERED: &str = "delivered";
 /// Given up; can be tried again by hand.
 pub const DEAD: &str = "dead";
 
-/// Delivered ones are kept, so many of the newest.
-const DELIVERED_KEPT: i64 = 10_000;
+/// Delivered ones are kept, and dead ones, so many of the newest of each.
+const SETTLED_KEPT: i64 = 10_000;
 
-const COLUMNS: &str = "id, receiver, event, rollout_id, state, created_at, due_at, attempts, last_error, document";
+const COLUMNS: &str = "id, receiver, event, rollout_id, state, created_at, due_at, attempts, last_error, repeat_until, document";
 
 impl Ledger {
     /// How far a reader of the trail has come.
@@ -155,31 +157,42 @@ impl Ledger {
         rows.iter().map(|row| parse(row).map_err(|cause| broken(&cause))).collect()
     }
 
+    /// Takes a notification for an attempt: until then nobody else tries it, nor this process again if it cannot write down what came of it.
+    /// Says whether it was still waiting.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written; then it must not be sent.
+    pub async fn claim_notification(&self, id: &str, until: UnixNanos) -> Result<bool, LedgerError> {
+        let sql = sqlx::AssertSqlSafe(format!("UPDATE notifications SET due_at = $2 WHERE id = $1 AND state IN ('{DUE}', '{REPEATING}')"));
+        let done = sqlx::query(sql).bind(id).bind(until.as_nanos()).execute(&self.pool).await.map_err(failed("claim a notification"))?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// Writes down what came of an attempt, with an entry of the trail where it is the last one. The newest of those delivered are kept.
     ///
     /// # Errors
     /// When the ledger cannot be written.
     pub async fn settle_notification(&self, row: &NotificationRow, entries: &[TrailEntry]) -> Result<(), LedgerError> {
         let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin to settle a notification"))?;
-        sqlx::query("UPDATE notifications SET state = $2, due_at = $3, attempts = $4, last_error = $5 WHERE id = $1")
+        sqlx::query("UPDATE notifications SET state = $2, due_at = $3, attempts = $4, last_error = $5, repeat_until = $6 WHERE id = $1")
             .bind(&row.id)
             .bind(&row.state)
             .bind(row.due_at.as_nanos())
             .bind(i64::from(row.attempts))
             .bind(&row.last_error)
+            .bind(row.repeat_until.map(UnixNanos::as_nanos))
             .execute(&mut *step)
             .await
             .map_err(failed("settle a notification"))?;
-        if row.state == DELIVERED {
-            let sql = sqlx::AssertSqlSafe(format!(
-                "DELETE FROM notifications WHERE state = '{DELIVERED}' AND id NOT IN
-                 (SELECT id FROM notifications WHERE state = '{DELIVERED}' ORDER BY id DESC LIMIT $1)"
-            ));
-            sqlx::query(sql).bind(DELIVERED_KEPT).execute(&mut *step).await.map_err(failed("forget old notifications"))?;
+        if row.state == DELIVERED || row.state == DEAD {
+            let sql = "DELETE FROM notifications WHERE state = $1 AND id NOT IN (SELECT id FROM notifications WHERE state = $1 ORDER BY id DESC LIMIT $2)";
+            sqlx::query(sql).bind(&row.state).bind(SETTLED_KEPT).execute(&mut *step).await.map_err(failed("forget old notifications"))?;
         }
         append(&mut step, entries).await?;
         step.commit().await.map_err(failed("settle a notification"))?;
-        self.trail_grew();
+        if !entries.is_empty() {
+            self.trail_grew();
+        }
         Ok(())
     }
 
@@ -190,7 +203,7 @@ impl Ledger {
     pub async fn revive_notifications(&self, id: Option<&str>, now: UnixNanos, entries: &[TrailEntry]) -> Result<u64, LedgerError> {
         let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin to revive notifications"))?;
         let sql = sqlx::AssertSqlSafe(format!(
-            "UPDATE notifications SET state = '{DUE}', due_at = $2, attempts = 0 WHERE state = '{DEAD}' AND ($1 IS NULL OR id = $1)"
+            "UPDATE notifications SET state = '{DUE}', created_at = $2, due_at = $2, attempts = 0, repeat_until = NULL WHERE state = '{DEAD}' AND ($1 IS NULL OR id = $1)"
         ));
         let done = sqlx::query(sql).bind(id).bind(now.as_nanos()).execute(&mut *step).await.map_err(failed("revive notifications"))?;
         if done.rows_affected() > 0 {
@@ -204,7 +217,7 @@ impl Ledger {
 
 async fn insert(step: &mut SqliteConnection, row: &NotificationRow) -> Result<(), sqlx::Error> {
     let sql = sqlx::AssertSqlSafe(format!(
-        "INSERT INTO notifications ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (receiver, event) DO NOTHING"
+        "INSERT INTO notifications ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (receiver, event) DO NOTHING"
     ));
     sqlx::query(sql)
         .bind(&row.id)
@@ -216,6 +229,7 @@ async fn insert(step: &mut SqliteConnection, row: &NotificationRow) -> Result<()
         .bind(row.due_at.as_nanos())
         .bind(i64::from(row.attempts))
         .bind(&row.last_error)
+        .bind(row.repeat_until.map(UnixNanos::as_nanos))
         .bind(&row.document)
         .execute(&mut *step)
         .await?;
@@ -234,6 +248,7 @@ fn read(row: &SqliteRow) -> Result<NotificationRow, LedgerError> {
             due_at: UnixNanos::new(row.try_get("due_at")?),
             attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(0),
             last_error: row.try_get("last_error")?,
+            repeat_until: row.try_get::<Option<i64>, _>("repeat_until")?.map(UnixNanos::new),
             document: row.try_get("document")?,
         })
     };

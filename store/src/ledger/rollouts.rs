@@ -45,6 +45,17 @@ pub struct Ending {
     pub at: UnixNanos,
 }
 
+/// A rollout that gives way to another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// Which one.
+    pub id: String,
+    /// How it ends.
+    pub ending: Ending,
+    /// What the trail tells of it.
+    pub entry: Option<TrailEntry>,
+}
+
 /// What an insertion did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
@@ -81,13 +92,14 @@ impl Ledger {
     pub async fn insert_rollout(
         &self,
         row: &RolloutRow,
-        replaces: Option<(&str, &Ending)>,
-        entries: &[TrailEntry],
+        replaces: Option<&Replaced>,
+        entry: Option<&TrailEntry>,
     ) -> Result<Inserted, LedgerError> {
         let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a rollout"))?;
-        if let Some((id, ending)) = replaces {
-            end(&mut step, id, ending).await?;
-        }
+        let ended = match replaces {
+            Some(Replaced { id, ending, .. }) => end(&mut step, id, ending).await?,
+            None => false,
+        };
         if let Some(existing) = find_existing(&mut step, row).await? {
             step.rollback().await.map_err(failed("leave a rollout as it was"))?;
             return Ok(Inserted::Exists(Box::new(existing)));
@@ -110,7 +122,10 @@ impl Ledger {
         .execute(&mut *step)
         .await
         .map_err(failed("add a rollout"))?;
-        append(&mut step, entries).await?;
+        // One that has ended by itself meanwhile is told of already.
+        let replaced = replaces.filter(|_| ended).and_then(|replaced| replaced.entry.clone());
+        let told: Vec<TrailEntry> = replaced.into_iter().chain(entry.cloned()).collect();
+        append(&mut step, &told).await?;
         step.commit().await.map_err(failed("add a rollout"))?;
         self.trail_grew();
         Ok(Inserted::New)

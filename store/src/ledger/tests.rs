@@ -37,14 +37,17 @@ async fn a_service_has_one_live_rollout_and_a_restart_finds_it() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ledger.db");
     let ledger = Ledger::open(&file).await.unwrap();
-    assert_eq!(ledger.insert_rollout(&rollout("1", Some("k")), None, &[]).await.unwrap(), Inserted::New);
-    let refused = ledger.insert_rollout(&rollout("2", None), None, &[]).await.unwrap();
+    assert_eq!(ledger.insert_rollout(&rollout("1", Some("k")), None, None).await.unwrap(), Inserted::New);
+    let refused = ledger.insert_rollout(&rollout("2", None), None, None).await.unwrap();
     assert_eq!(refused, Inserted::Exists(Box::new(rollout("1", Some("k")))));
     ledger.close().await;
 
     let ledger = Ledger::open(&file).await.unwrap();
     assert_eq!(ledger.live_rollouts().await.unwrap(), vec![rollout("1", Some("k"))]);
-    assert_eq!(ledger.insert_rollout(&rollout("2", None), Some(("1", &ending())), &[]).await.unwrap(), Inserted::New);
+    assert_eq!(
+        ledger.insert_rollout(&rollout("2", None), Some(&Replaced { id: "1".into(), ending: ending(), entry: None }), None).await.unwrap(),
+        Inserted::New
+    );
     assert_eq!(ledger.rollout("1").await.unwrap().unwrap().state, "cancelled");
     assert_eq!(ledger.rollout_by_key("k").await.unwrap().unwrap().id, "1");
     let listed = ledger.list_rollouts(&RolloutQuery { service: Some("payment".into()), limit: 10, ..Default::default() }).await.unwrap();
@@ -57,7 +60,7 @@ async fn a_service_has_one_live_rollout_and_a_restart_finds_it() {
 async fn the_last_verdict_ends_the_rollout_and_nothing_follows_it() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
-    ledger.insert_rollout(&rollout("1", None), None, &[]).await.unwrap();
+    ledger.insert_rollout(&rollout("1", None), None, None).await.unwrap();
     assert!(ledger.append_verdict(&verdict("1", 1), None, &[]).await.unwrap());
     assert!(ledger.append_verdict(&verdict("1", 2), Some(&Last { ending: ending(), evidence: Some(vec![1, 2]) }), &[]).await.unwrap());
     assert_eq!(ledger.evidence("1").await.unwrap(), Some(vec![1, 2]));
@@ -103,10 +106,10 @@ async fn the_trail_tells_of_what_happened_and_of_nothing_that_did_not() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
     let mut bell = ledger.trail_bell();
-    ledger.insert_rollout(&rollout("1", None), None, &[entry("rollout.started", "1")]).await.unwrap();
+    ledger.insert_rollout(&rollout("1", None), None, Some(&entry("rollout.started", "1"))).await.unwrap();
     assert!(bell.has_changed().unwrap());
     bell.mark_unchanged();
-    ledger.insert_rollout(&rollout("2", None), None, &[entry("rollout.started", "2")]).await.unwrap();
+    ledger.insert_rollout(&rollout("2", None), None, Some(&entry("rollout.started", "2"))).await.unwrap();
     assert_eq!(ledger.trail_end().await.unwrap(), 1, "the second one was refused");
     let last = Last { ending: ending(), evidence: None };
     ledger.append_verdict(&verdict("1", 1), Some(&last), &[entry("rollout.promoted", "1")]).await.unwrap();
@@ -118,6 +121,12 @@ async fn the_trail_tells_of_what_happened_and_of_nothing_that_did_not() {
     assert_eq!(ledger.trail(&newest).await.unwrap()[0].sequence, 2);
     let older = TrailQuery { newest_first: true, after: Some(2), limit: 9, ..TrailQuery::default() };
     assert_eq!(ledger.trail(&older).await.unwrap().len(), 1);
+    let replaced = Replaced { id: "1".into(), ending: ending(), entry: Some(entry("rollout.cancelled", "1")) };
+    ledger.insert_rollout(&rollout("3", None), Some(&replaced), Some(&entry("rollout.started", "3"))).await.unwrap();
+    assert!(
+        ledger.trail(&TrailQuery { kind: Some("rollout.cancelled".into()), ..whole() }).await.unwrap().is_empty(),
+        "it had ended already"
+    );
     let of_another = TrailQuery { rollout_id: Some("2".into()), ..whole() };
     assert!(ledger.trail(&of_another).await.unwrap().is_empty());
 }
@@ -159,6 +168,7 @@ fn notification(id: &str, event: u64) -> NotificationRow {
         due_at: UnixNanos::from_seconds(50),
         attempts: 0,
         last_error: String::new(),
+        repeat_until: None,
         document: "{}".into(),
     }
 }

@@ -75,7 +75,9 @@ impl Ledger {
         }
         append(&mut step, entries).await?;
         step.commit().await.map_err(failed("add a verdict"))?;
-        self.trail_grew();
+        if !entries.is_empty() {
+            self.trail_grew();
+        }
         Ok(true)
     }
 

@@ -15,7 +15,7 @@ use haldane_store::{Environment, ServiceName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Asked, CHECKSUM, Standing, standing};
+use super::{Asked, CHECKSUM, PLACE, Standing, standing};
 use crate::error::{Problem, ProblemKind};
 use crate::http::Doors;
 use crate::http::extract::{Caller, InPath, JsonBody};
@@ -169,7 +169,7 @@ fn read(body: &FlaggerBody, caller: &Caller) -> Result<StartRollout, Problem> {
         Some(text) => Selector::parse(text).map_err(|error| wrong(key, &error)),
         None => Selector::try_new([("k8s.deployment.name".to_owned(), deployment)].into()).map_err(|error| wrong(key, &error)),
     };
-    let mut metadata = BTreeMap::from([("flagger.canary".to_owned(), format!("{}/{}", body.namespace, body.name))]);
+    let mut metadata = BTreeMap::from([(PLACE.to_owned(), format!("{}/{}", body.namespace, body.name))]);
     if !body.checksum.is_empty() {
         metadata.insert(CHECKSUM.to_owned(), body.checksum.clone());
     }

@@ -9,10 +9,12 @@ pub(super) mod kayenta;
 
 pub(super) mod prometheus;
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use axum::response::Response;
-use haldane_analyzer::rollout::{Rollout, RolloutFilter, StartError, StartRollout};
+use haldane_analyzer::policy::Policy;
+use haldane_analyzer::rollout::{Rollout, RolloutFilter, RolloutId, RolloutState, StartError, StartRollout};
 use haldane_analyzer::verdict::Verdict;
 
 use super::Doors;
@@ -23,6 +25,14 @@ use crate::error::{Problem, chain};
 const TOOL: &str = "orchestrator";
 /// The key under which stands what the tool calls the version.
 const CHECKSUM: &str = "checksum";
+/// The key under which stands where the tool has it from: another version from the same place takes its place.
+const PLACE: &str = "flagger.canary";
+/// Among so many of the newest rollouts of a service its own is looked for.
+const LOOKED_THROUGH: u32 = 50;
+/// Where one is not surely of the same version, it counts so long after its end.
+const UNSURE: Duration = Duration::from_secs(600);
+/// A rollout that is asked about more often than this is not taken away by another question of the same tool.
+const ASKED_LATELY: Duration = Duration::from_secs(60);
 
 /// An error body that is a tool's own, and no problem document.
 #[derive(Debug, Clone, Copy)]
@@ -57,47 +67,71 @@ async fn standing(
     (remembered, asked): (Duration, Asked),
 ) -> Result<Standing, Problem> {
     request.metadata.insert(TOOL.to_owned(), tool.to_owned());
+    Policy::default().with(&request.policy).map_err(|error| start_problem(&StartError::Policy(error)))?;
     let filter = RolloutFilter {
         service: Some(request.service.to_string()),
         environment: Some(request.environment.to_string()),
-        limit: 1,
+        limit: LOOKED_THROUGH,
         ..RolloutFilter::default()
     };
-    let newest = doors.rollouts.list(&filter).await.map_err(|error| read_problem(&error))?.rollouts.into_iter().next();
-    if let Some(rollout) = newest.filter(|rollout| is_asked_for(rollout, &request) && counts(doors, rollout, remembered)) {
-        return known(doors, rollout).await;
+    let newest = doors.rollouts.list(&filter).await.map_err(|error| read_problem(&error))?.rollouts;
+    let own = newest.iter().find(|rollout| is_asked_for(rollout, &request) && counts(doors, rollout, &request, remembered));
+    // What gave way to another rollout of the tool is asked for anew.
+    if let Some(rollout) = own.filter(|rollout| rollout.state != RolloutState::Cancelled) {
+        doors.ask(&rollout.id);
+        return known(doors, rollout.clone()).await;
     }
     if asked == Asked::Find {
         return Ok(Standing::NotYet { reason: "no rollout of this version is known".to_owned() });
     }
-    let running = match doors.rollouts.start(request.clone()).await {
-        Ok(started) => return known(doors, started.rollout).await,
-        Err(StartError::Conflict { running, .. }) => running,
-        Err(error @ StartError::UnknownService { .. }) => return Ok(Standing::NotYet { reason: chain(&error) }),
-        Err(error) => return Err(start_problem(&error)),
-    };
-    let other = doors.rollouts.get(&running).await.map_err(|error| find_problem(&error))?;
-    if other.metadata.get(TOOL).is_none_or(|by| by != tool) {
-        return Ok(Standing::NotYet { reason: format!("another rollout of this service is live: {running}") });
+    let live = newest.into_iter().find(|rollout| !rollout.state.is_final() && rollout.metadata.get(TOOL).is_some_and(|by| by == tool));
+    if let Some(live) = live {
+        // The same selectors, but another version by its checksum: starting would find the old one.
+        let moved_on = live.metadata.contains_key(PLACE) && live.metadata.get(PLACE) == request.metadata.get(PLACE);
+        if !moved_on && doors.is_asked_about(&live.id) {
+            return Ok(Standing::NotYet { reason: format!("another rollout of this service is live, and asked about: {}", live.id) });
+        }
+        // If it ended meanwhile, so much the better.
+        let _ = doors.rollouts.cancel(&live.id, tool, &format!("{tool} went on to {}", request.canary)).await;
     }
-    // The tool has moved on. If the other one ended meanwhile, so much the better.
-    let _ = doors.rollouts.cancel(&running, tool, &format!("{tool} went on to {}", request.canary)).await;
     match doors.rollouts.start(request).await {
-        Ok(started) => known(doors, started.rollout).await,
-        Err(error @ StartError::Conflict { .. }) => Ok(Standing::NotYet { reason: chain(&error) }),
+        Ok(started) => {
+            doors.ask(&started.rollout.id);
+            known(doors, started.rollout).await
+        }
+        Err(error @ (StartError::UnknownService { .. } | StartError::Conflict { .. })) => Ok(Standing::NotYet { reason: chain(&error) }),
         Err(error) => Err(start_problem(&error)),
     }
 }
 
+/// Started by the tool, by a person, or by itself, of what the tool asks about.
 fn is_asked_for(rollout: &Rollout, request: &StartRollout) -> bool {
-    rollout.baseline == request.baseline
-        && rollout.canary == request.canary
-        && rollout.metadata.get(CHECKSUM) == request.metadata.get(CHECKSUM)
-        && rollout.metadata.get(TOOL) == request.metadata.get(TOOL)
+    let agrees = |key: &str| rollout.metadata.get(key).is_none_or(|said| Some(said) == request.metadata.get(key));
+    rollout.baseline == request.baseline && rollout.canary == request.canary && agrees(CHECKSUM) && agrees(TOOL)
 }
 
-fn counts(doors: &Doors, rollout: &Rollout, remembered: Duration) -> bool {
+/// Without a checksum nobody knows whether what ended a while ago was the same version.
+fn counts(doors: &Doors, rollout: &Rollout, request: &StartRollout, remembered: Duration) -> bool {
+    let surely = request.metadata.get(CHECKSUM).is_none_or(|checksum| rollout.metadata.get(CHECKSUM) == Some(checksum));
+    let by_version = !request.metadata.contains_key(PLACE);
+    let remembered = if surely && (by_version || request.metadata.contains_key(CHECKSUM)) { remembered } else { remembered.min(UNSURE) };
     rollout.ended_at.is_none_or(|ended| doors.rollouts.now().since(ended) < remembered)
+}
+
+impl Doors {
+    /// Notes that a tool asks about a rollout.
+    fn ask(&self, id: &RolloutId) {
+        let now = self.rollouts.now();
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.retain(|_, at| now.since(*at) < ASKED_LATELY);
+        asked.insert(id.clone(), now);
+    }
+
+    /// Whether a tool has asked about a rollout lately, and so will again.
+    fn is_asked_about(&self, id: &RolloutId) -> bool {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.get(id).is_some_and(|at| self.rollouts.now().since(*at) < ASKED_LATELY)
+    }
 }
 
 async fn known(doors: &Doors, rollout: Rollout) -> Result<Standing, Problem> {

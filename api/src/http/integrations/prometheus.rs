@@ -63,7 +63,12 @@ pub(in crate::http) async fn query(State(doors): State<Doors>, RawQuery(paramete
     let Expr::VectorSelector(selector) = &expression else { return refused(ANSWERED) };
     match select(&doors, selector).await {
         Ok(found) => answered("vector", found.into_iter().map(|(labels, value)| sample(json!(labels), value)).collect()),
-        Err(because) => refused(&because),
+        Err(Refusal::Query) => refused(ANSWERED),
+        Err(Refusal::Ledger(error)) => {
+            tracing::warn!(error, "a query was not answered for now");
+            let body = json!({ "status": "error", "errorType": "unavailable", "error": "the data cannot be read at the moment" });
+            foreign((StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response())
+        }
     }
 }
 
@@ -98,15 +103,21 @@ fn scalar(expression: &Expr, depth: usize) -> Option<f64> {
     }
 }
 
+/// Why a selector was not answered.
+enum Refusal {
+    Query,
+    Ledger(String),
+}
+
 type Labels = BTreeMap<&'static str, String>;
 
-async fn select(doors: &Doors, selector: &VectorSelector) -> Result<Vec<(Labels, f64)>, String> {
+async fn select(doors: &Doors, selector: &VectorSelector) -> Result<Vec<(Labels, f64)>, Refusal> {
     if selector.offset.is_some() || selector.at.is_some() || !selector.matchers.or_matchers.is_empty() {
-        return Err(ANSWERED.to_owned());
+        return Err(Refusal::Query);
     }
     let name = selector.name.clone().or_else(|| equal(&selector.matchers, "__name__"));
     let Some((name, value)) = SERIES.into_iter().find(|(series, _)| name.as_deref() == Some(series)) else {
-        return Err(ANSWERED.to_owned());
+        return Err(Refusal::Query);
     };
     let filter = RolloutFilter {
         service: equal(&selector.matchers, "service"),
@@ -114,7 +125,7 @@ async fn select(doors: &Doors, selector: &VectorSelector) -> Result<Vec<(Labels,
         limit: ROLLOUTS_MAX,
         ..RolloutFilter::default()
     };
-    let page = doors.rollouts.list(&filter).await.map_err(|error| chain(&error))?;
+    let page = doors.rollouts.list(&filter).await.map_err(|error| Refusal::Ledger(chain(&error)))?;
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for rollout in page.rollouts {
@@ -123,7 +134,7 @@ async fn select(doors: &Doors, selector: &VectorSelector) -> Result<Vec<(Labels,
         }
         let labels = labels_of(name, &rollout);
         if selector.matchers.matchers.iter().all(|matcher| matcher.is_match(labels.get(matcher.name.as_str()).map_or("", String::as_str))) {
-            let verdict = doors.rollouts.verdict(&rollout.id).await.map_err(|error| chain(&error))?;
+            let verdict = doors.rollouts.verdict(&rollout.id).await.map_err(|error| Refusal::Ledger(chain(&error)))?;
             found.push((labels, value(&verdict)));
         }
     }

@@ -40,10 +40,16 @@ async fn argo_starts_a_rollout_by_asking_and_gets_the_decision_with_200() {
     assert_eq!((&ended["decision"], &ended["final"], &ended["rollout_id"]), (&json!("rollback"), &json!(true), &json!(id)));
 
     let second = shop.post(ARGO, &argo("1.6.0")).await.json()["rollout_id"].as_str().unwrap().to_owned();
+    assert_eq!(shop.post(ARGO, &argo("1.5.0")).await.json()["decision"], "rollback", "a verdict stays, whatever came after it");
+    let third = shop.post(ARGO, &argo("1.7.0")).await.json();
+    assert_eq!(third["decision"], "continue");
+    assert!(third["reason"].as_str().unwrap().contains(&second), "two who ask in turn do not take each other's rollout away: {third}");
+    shop.send("DELETE", &format!("/v1/rollouts/{second}"), &[], "").await;
     let third = shop.post(ARGO, &argo("1.7.0")).await.json()["rollout_id"].as_str().unwrap().to_owned();
-    let left = shop.get(&format!("/v1/rollouts/{second}")).await.json();
-    assert_eq!((&left["state"], &left["state_reason"]), (&json!("cancelled"), &json!("argo-rollouts went on to service.version=1.7.0")));
     shop.send("DELETE", &format!("/v1/rollouts/{third}"), &[], "").await;
+    let mut wrong = argo("1.5.0");
+    wrong["policy"] = json!({"alpha": 99});
+    assert!(shop.post(ARGO, &wrong).await.problem(400, "invalid-request").contains("alpha"), "also where nothing is started");
     let asked = shop.started().await;
     let other = shop.post(ARGO, &argo("1.8.0")).await.json();
     assert!(other["reason"].as_str().unwrap().contains(&asked), "one that somebody asked for is not taken away: {other}");
@@ -81,8 +87,12 @@ async fn the_gates_of_flagger_open_and_close_with_the_verdict() {
     assert_ne!(next, id);
     decide(&shop, &next, "promote").await;
     assert_eq!(all("b").await, ["confirm-rollout", "pre-rollout", "rollout", "confirm-traffic-increase", "confirm-promotion", "event"]);
-    let third = ask("rollout", &flagger("Progressing", "c")).await.json()["rollout_id"].as_str().unwrap().to_owned();
-    assert_eq!(ask("post-rollout", &flagger("Failed", "c")).await.status, 200);
+    let replaced = ask("rollout", &flagger("Progressing", "c")).await.json()["rollout_id"].as_str().unwrap().to_owned();
+    let third = ask("rollout", &flagger("Progressing", "d")).await.json()["rollout_id"].as_str().unwrap().to_owned();
+    assert_ne!(replaced, third, "another revision is another rollout, though its pods are picked in the same way");
+    let left = shop.get(&format!("/v1/rollouts/{replaced}")).await.json();
+    assert_eq!((&left["state"], &left["state_reason"]), (&json!("cancelled"), &json!("flagger went on to service.version=1.5.0")));
+    assert_eq!(ask("post-rollout", &flagger("Failed", "d")).await.status, 200);
     assert_eq!(shop.get(&format!("/v1/rollouts/{third}")).await.json()["state_reason"], "Flagger ended with Failed");
     assert_eq!(ask("post-rollout", &flagger("Succeeded", "never-seen")).await.status, 200);
     assert_eq!(shop.get("/v1/rollouts?state=pending").await.json()["rollouts"], json!([]), "the last webhook begins nothing");

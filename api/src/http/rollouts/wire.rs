@@ -101,7 +101,7 @@ pub struct LinksBody {
     pub own: String,
     /// Its verdict; add `?wait=30s` to wait for the next one.
     pub verdict: String,
-    /// Its report in Markdown.
+    /// Its report, a page for people; with `.md` behind it in Markdown.
     pub report: String,
 }
 
@@ -216,7 +216,7 @@ impl From<&Rollout> for RolloutBody {
             ended_at: rollout.ended_at.map(UnixNanos::to_rfc3339),
             metadata: rollout.metadata.clone(),
             policy: rollout.policy.clone(),
-            links: LinksBody { verdict: format!("{own}/verdict"), report: format!("{own}/report.md"), own },
+            links: LinksBody { verdict: format!("{own}/verdict"), report: format!("{own}/report"), own },
         }
     }
 }

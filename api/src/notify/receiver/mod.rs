@@ -21,7 +21,7 @@ use super::note::{Note, Severity};
 const ALERT: Duration = Duration::from_secs(3600);
 
 /// A receiver whose settings were checked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Target {
     pub(super) name: String,
     pub(super) kind: ReceiverKind,
@@ -45,13 +45,22 @@ pub(super) struct Outgoing {
     pub(super) media_type: &'static str,
 }
 
-/// What is to be sent for one note: all of it, or to any of several replicas.
+/// What is to be sent for one note.
 #[derive(Debug, Clone)]
 pub(super) enum Delivery {
     /// Each has to be taken.
     All(Vec<Outgoing>),
     /// One is enough; the others are told too.
     Any(Vec<Outgoing>),
+    /// The first has to be taken; what follows is tried once.
+    First(Vec<Outgoing>),
+}
+
+/// Addresses and the secret are not for logs.
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+    }
 }
 
 impl Target {
@@ -94,28 +103,40 @@ impl Target {
         Note::is_told(kind) && of_interest && any(&self.services, service) && any(&self.environments, environment)
     }
 
-    /// Until when it has to be told again and again; `None` if once is enough.
+    /// Until when it has to be told again and again, once it was told; `None` if once is enough.
     pub(super) fn repeats_until(&self, at: UnixNanos) -> Option<UnixNanos> {
         (self.kind == ReceiverKind::Alertmanager).then(|| at.plus(self.alert))
     }
 
-    /// The requests that tell it of a note. `id` stays the same through all attempts, `now` does not.
-    pub(super) fn deliver(&self, id: &str, note: &Note, now: UnixNanos) -> Delivery {
+    /// The requests that tell it of a note. `id` stays the same through all attempts, `now` does not; an alert ends at `until`.
+    pub(super) fn deliver(&self, id: &str, note: &Note, (now, until): (UnixNanos, Option<UnixNanos>)) -> Delivery {
         let template = self.template.as_ref().ok().and_then(Option::as_ref);
         let text = super::message::text(template, note);
         let url = &self.addresses[0];
         match self.kind {
             ReceiverKind::Alertmanager => {
-                let at = UnixNanos::parse_rfc3339(&note.at).unwrap_or(now);
-                let body = alertmanager::alerts(note, &text, at.plus(self.alert));
+                let body = alertmanager::alerts(note, &text, until.unwrap_or_else(|| now.plus(self.alert)));
                 let one = |url: &Url| Outgoing { url: alertmanager::path(url), headers: Vec::new(), body: body.clone(), media_type: JSON };
                 Delivery::Any(self.addresses.iter().map(one).collect())
             }
             ReceiverKind::Slack => Delivery::All(vec![json(url, slack::message(note, &text))]),
             ReceiverKind::Teams => Delivery::All(vec![json(url, teams::message(note, &text))]),
-            ReceiverKind::Pagerduty => Delivery::All(pagerduty::messages(url, &self.secret, note, &text)),
+            ReceiverKind::Pagerduty => Delivery::First(pagerduty::messages(url, &self.secret, note, &text)),
             ReceiverKind::Webhook => Delivery::All(webhook::messages(url, &self.secret, id, note, &text, now)),
         }
+    }
+
+    /// A text of the receiver without what is secret: servers like to repeat the path that they were asked for.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let parts = self.addresses.iter().flat_map(|url| {
+            let path = url.path();
+            let query = url.query().unwrap_or_default();
+            [path, path.trim_start_matches('/'), query, url.username(), url.password().unwrap_or_default()].map(str::to_owned)
+        });
+        // The longest first, so that none is left of which another is a part.
+        let mut secrets: Vec<String> = parts.chain([self.secret.clone()]).filter(|part| part.len() > 3).collect();
+        secrets.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
     }
 
     /// Whether a refusal is for good. A webhook's is only with 410, as Standard Webhooks has it; the others say what is wrong with a message.

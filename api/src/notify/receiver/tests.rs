@@ -39,7 +39,8 @@ fn note() -> Note {
 
 fn sent(config: &ReceiverConfig) -> Vec<Value> {
     let target = Target::try_new(config).unwrap();
-    let (Delivery::All(requests) | Delivery::Any(requests)) = target.deliver("id-1", &note(), UnixNanos::from_seconds(1_800_000_000));
+    let (Delivery::All(requests) | Delivery::Any(requests) | Delivery::First(requests)) =
+        target.deliver("id-1", &note(), (UnixNanos::from_seconds(1_800_000_000), None));
     let one = |request: &Outgoing| {
         let headers: serde_json::Map<String, Value> =
             request.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
@@ -123,4 +124,14 @@ fn settings_that_cannot_work_are_refused_and_secrets_are_not_shown() {
     assert!(wrong(ReceiverKind::Slack, |config| config.alert_minutes = Some(5)).contains("for alertmanager only"));
     let shown = format!("{:?} {:?}", config(ReceiverKind::Webhook, SECRET), Secret::default());
     assert!(!shown.contains("example.com") && !shown.contains("MfKQ") && shown.contains("***"), "{shown}");
+}
+
+#[test]
+fn what_a_receiver_says_is_kept_without_its_secrets() {
+    let mut config = config(ReceiverKind::Pagerduty, "integration-key");
+    config.url = "https://user:passw0rd@example.com/services/T0/B0/XXXX?sig=abcd".into();
+    let target = Target::try_new(&config).unwrap();
+    let said = target.redact("Cannot POST /services/T0/B0/XXXX?sig=abcd with integration-key by user:passw0rd (services/T0/B0/XXXX)");
+    assert_eq!(said, "Cannot POST ***?*** with *** by ***:*** (***)");
+    assert!(!format!("{target:?}").contains("integration"));
 }

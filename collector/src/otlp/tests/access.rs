@@ -15,7 +15,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::*;
-use crate::config::{TlsConfig, TokenConfig, TokenDigest};
+use haldane_store::access::TokenDigest;
+use haldane_store::tls::{Tls, TlsConfig};
+
+use crate::config::TokenConfig;
 use crate::stats::Reason;
 use crate::tests::world::PATIENCE;
 
@@ -137,7 +140,7 @@ async fn a_new_certificate_is_taken_over_and_a_broken_one_is_not() {
     let (dir, certificates) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let old = Certificates::new(certificates.path());
     let files = TlsConfig { client_ca_file: None, ..old.files.clone() };
-    let tls = crate::otlp::tls::Tls::open(&files).unwrap();
+    let tls = Tls::open(&files).unwrap();
     let served = Served::start_with(dir.path(), |config| config.tls = Some(files.clone())).await;
     let request = || post("/v1/traces", &[JSON], "{}");
     std::fs::write(&files.cert_file, "no certificate").unwrap();

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::request::{BUILT_IN, CanaryConfig};
-use super::{KEPT, keep, ledger_problem, load, read, unknown};
+use super::{KEPT, fits, keep, ledger_problem, load, read, unknown};
 use crate::error::Problem;
 use crate::http::Doors;
 use crate::http::extract::{InPath, JsonBody, Params};
@@ -53,7 +53,11 @@ fn summary(row: &DocumentRow, config: &CanaryConfig) -> Value {
 pub(super) async fn create(State(doors): State<Doors>, JsonBody(config): JsonBody<CanaryConfig>) -> Result<Json<Value>, Problem> {
     config.check()?;
     let id = config.id.clone().unwrap_or_else(|| doors.new_id());
-    if find(&doors, &id).await?.is_some() {
+    let count = doors.ledger.documents(KIND, None, (KEPT, 0)).await.map_err(|error| ledger_problem(&error))?.len();
+    if count >= KEPT as usize {
+        return Err(Problem::invalid(format!("there are {KEPT} configurations, which is the most: remove some")));
+    }
+    if id != BUILT_IN && find(&doors, &id).await?.is_some() {
         return Err(Problem::invalid(format!("id: a configuration {id:?} exists already; change it with PUT")));
     }
     store(&doors, id, config).await
@@ -72,6 +76,7 @@ pub(super) async fn replace(
 }
 
 async fn store(doors: &Doors, id: String, config: CanaryConfig) -> Result<Json<Value>, Problem> {
+    fits(&config)?;
     let now = doors.rollouts.now();
     let row = DocumentRow {
         kind: KIND.to_owned(),

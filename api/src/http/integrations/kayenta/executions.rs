@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::judging::{Answer, Question};
 use super::request::{AccountParams, AdHoc, CanaryConfig, ExecutionRequest, ScopePair};
-use super::{configs, keep, ledger_problem, load, read, unknown};
+use super::{configs, fits, keep, ledger_problem, load, read, unknown};
 use crate::error::Problem;
 use crate::http::Doors;
 use crate::http::extract::{InPath, JsonBody, Params};
@@ -63,6 +63,7 @@ async fn begin(doors: &Doors, execution: Execution) -> Result<Json<Value>, Probl
     if question.end()? > now.plus(AHEAD_MAX) {
         return Err(Problem::invalid("experimentScope.end: it lies more than a week ahead"));
     }
+    fits(&execution)?;
     let id = doors.new_id();
     let row = DocumentRow {
         kind: KIND.to_owned(),

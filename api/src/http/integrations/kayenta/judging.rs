@@ -46,7 +46,16 @@ impl Question<'_> {
 
     /// Checks all that can be checked without the data.
     pub(super) fn check(&self) -> Result<(), Problem> {
-        self.request(self.end()?).map(drop)
+        let request = self.request(self.end()?)?;
+        for (field, scope) in [("controlScope", &self.scopes.control_scope), ("experimentScope", &self.scopes.experiment_scope)] {
+            if time(field, &scope.end)? < time(field, &scope.start)? {
+                return Err(Problem::invalid(format!("{field}: its end lies before its start")));
+            }
+        }
+        if request.baseline == request.canary && request.pairing == Pairing::Concurrent {
+            return Err(Problem::invalid("controlScope and experimentScope pick the same at the same time: there is nothing to compare"));
+        }
+        Ok(())
     }
 
     pub(super) async fn judge(&self, doors: &Doors) -> Result<Answer, Problem> {

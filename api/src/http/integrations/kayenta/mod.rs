@@ -23,8 +23,10 @@ use serde::de::DeserializeOwned;
 use crate::error::{Problem, ProblemKind};
 use crate::http::Doors;
 
-/// Configurations, executions and standalone analyses are kept, so many of the newest of each.
-const KEPT: u32 = 5_000;
+/// Executions and standalone analyses are kept, so many of the newest of each; of configurations no more are taken.
+const KEPT: u32 = 1_000;
+/// Largest configuration or request, in bytes.
+const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 
 /// Kayenta's paths.
 pub(in crate::http) fn routes() -> Router<Doors> {
@@ -58,6 +60,14 @@ fn read<T: DeserializeOwned>(row: &DocumentRow) -> Result<T, Problem> {
             "the ledger holds a broken document: the log has the details",
         )
     })
+}
+
+/// That a configuration or request is not too large to be kept.
+fn fits(document: &impl Serialize) -> Result<(), Problem> {
+    match serde_json::to_string(document).map_or(usize::MAX, |text| text.len()) > DOCUMENT_BYTES_MAX {
+        true => Err(Problem::invalid(format!("it has over {DOCUMENT_BYTES_MAX} bytes, which is the most"))),
+        false => Ok(()),
+    }
 }
 
 async fn keep(ledger: &Ledger, row: DocumentRow, document: &impl Serialize) -> Result<(), Problem> {

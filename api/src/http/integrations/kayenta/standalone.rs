@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::executions::millis;
 use super::judging::{Answer, Question, time};
 use super::request::{AccountParams, AdHoc, CanaryConfig, Scope, ScopePair, Thresholds};
-use super::{configs, keep, load, unknown};
+use super::{configs, fits, keep, load, unknown};
 use crate::error::Problem;
 use crate::http::Doors;
 use crate::http::extract::{InPath, JsonBody, Params};
@@ -69,6 +69,9 @@ struct Analysis {
     ends: Vec<i64>,
     /// Their results, as far as they are made.
     results: Vec<Value>,
+    /// Why no more can be made.
+    #[serde(default)]
+    exception: Option<String>,
 }
 
 pub(super) async fn start(
@@ -100,8 +103,9 @@ async fn begin(
     let now = doors.rollouts.now();
     let (from, ends) = times(&request, now)?;
     let ends: Vec<i64> = ends.into_iter().map(UnixNanos::as_nanos).collect();
-    let analysis = Analysis { config, config_id, request, params, from: from.as_nanos(), ends, results: Vec::new() };
+    let analysis = Analysis { config, config_id, request, params, from: from.as_nanos(), ends, results: Vec::new(), exception: None };
     analysis.question(&analysis.scopes(0)?)?.check()?;
+    fits(&analysis)?;
     let id = doors.new_id();
     let row = DocumentRow {
         kind: KIND.to_owned(),
@@ -146,12 +150,15 @@ pub(super) async fn show(State(doors): State<Doors>, InPath(id): InPath) -> Resu
     let before = analysis.results.len();
     while analysis.results.len() < before + AT_ONCE && analysis.is_due(doors.rollouts.now()) {
         let index = analysis.results.len();
-        match analysis.question(&analysis.scopes(index)?)?.judge(&doors).await? {
-            Answer::Judged(result) => analysis.results.push(result),
-            Answer::Later => break,
+        match analysis.question(&analysis.scopes(index)?)?.judge(&doors).await {
+            Ok(Answer::Judged(result)) => analysis.results.push(result),
+            Ok(Answer::Later) => break,
+            // What is away now may be back at the next question.
+            Err(problem) if problem.status >= 500 || problem.status == 429 => return Err(problem),
+            Err(problem) => analysis.exception = Some(problem.detail),
         }
     }
-    let row = if analysis.results.len() > before {
+    let row = if analysis.results.len() > before || analysis.exception.is_some() {
         let row = DocumentRow { updated_at: doors.rollouts.now(), ..row };
         keep(&doors.ledger, row.clone(), &analysis).await?;
         row
@@ -168,7 +175,7 @@ impl Analysis {
 
     /// Whether the next judgement can be made.
     fn is_due(&self, now: UnixNanos) -> bool {
-        !self.has_failed() && self.ends.get(self.results.len()).is_some_and(|end| UnixNanos::new(*end) <= now)
+        self.exception.is_none() && !self.has_failed() && self.ends.get(self.results.len()).is_some_and(|end| UnixNanos::new(*end) <= now)
     }
 
     fn scores(&self) -> Vec<f64> {
@@ -211,7 +218,7 @@ impl Analysis {
     fn status(&self, row: &DocumentRow) -> Result<Value, Problem> {
         let Thresholds { pass, marginal } = self.thresholds()?;
         let scores = self.scores();
-        let complete = self.has_failed() || self.results.len() == self.ends.len();
+        let complete = self.exception.is_some() || self.has_failed() || self.results.len() == self.ends.len();
         let last = scores.last().copied();
         let passed = complete && last.is_some_and(|score| score >= pass);
         let word = match (complete, passed) {
@@ -232,7 +239,8 @@ impl Analysis {
         Ok(json!({
             "application": application, "user": user, "parentPipelineExecutionId": parent_pipeline_execution_id, "pipelineId": row.id,
             "stageStatus": [{ "type": "runCanary", "name": "Run Canary", "status": word, "executionId": row.id }],
-            "complete": complete, "executionStatus": word.to_uppercase(), "status": word, "exception": null,
+            "complete": complete, "executionStatus": word.to_uppercase(), "status": word,
+            "exception": self.exception.as_ref().map(|detail| json!({ "message": detail })),
             "canaryAnalysisExecutionResult": {
                 "didPassThresholds": passed, "hasWarnings": false, "canaryScoreMessage": message, "canaryScores": scores,
                 "canaryExecutionResults": results, "buildTimeIso": row.created_at.to_rfc3339(), "startTimeIso": row.created_at.to_rfc3339(),

@@ -1,4 +1,4 @@
-//! TLS on both ports, and certificates asked of senders.
+//! TLS on ports, and certificates asked of those who come.
 //!
 //! Always holds: once configured, nothing is spoken without it; files that are replaced are taken over without a restart, and files that are broken then
 //! change nothing but the log.
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
+use serde::Deserialize;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject as _};
@@ -17,11 +18,22 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::TlsConfig;
-use crate::flush::chain;
+use crate::fault::chain;
 
 /// How often it is looked whether the files were replaced.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Certificate and key of a port, in PEM. They are taken over anew when the files change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The server's certificate, and those between it and its root.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+    /// Roots of the certificates that clients must show; without it they need none.
+    pub client_ca_file: Option<PathBuf>,
+}
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +66,7 @@ pub enum TlsError {
     #[error("the certificate and the key cannot be used")]
     Pair(#[from] RustlsError),
     /// Authorities that are not good.
-    #[error("the certificates in {} cannot be used to check senders", path.display())]
+    #[error("the certificates in {} cannot be used to check clients", path.display())]
     Authorities {
         /// Where.
         path: PathBuf,
@@ -65,7 +77,7 @@ pub enum TlsError {
 
 /// Certificate and key as they are in their files now. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Tls {
+pub struct Tls {
     files: Arc<TlsConfig>,
     current: Arc<RwLock<Current>>,
 }
@@ -83,18 +95,21 @@ impl std::fmt::Debug for Tls {
 
 impl Tls {
     /// Reads the files.
-    pub(crate) fn open(files: &TlsConfig) -> Result<Self, TlsError> {
+    ///
+    /// # Errors
+    /// When one is missing or no good.
+    pub fn open(files: &TlsConfig) -> Result<Self, TlsError> {
         Ok(Self { files: Arc::new(files.clone()), current: Arc::new(RwLock::new(Current::read(files)?)) })
     }
 
     /// Speaks TLS on connections with the certificate as it is now.
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
+    pub fn acceptor(&self) -> TlsAcceptor {
         let current = self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         current.server.clone().into()
     }
 
     /// Takes over files that are replaced, until told to stop.
-    pub(crate) async fn follow(self, stop: CancellationToken) {
+    pub async fn follow(self, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
             let this = self.clone();
             let _ = tokio::task::spawn_blocking(move || this.look()).await;
@@ -102,7 +117,7 @@ impl Tls {
     }
 
     /// Takes over files that are new and good; whether there were any.
-    pub(super) fn look(&self) -> bool {
+    pub fn look(&self) -> bool {
         let ages = ages_of(&self.files);
         let known = self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).ages.clone();
         if ages.as_ref().is_ok_and(|ages| *ages == known) {

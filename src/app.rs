@@ -188,7 +188,7 @@ impl App {
         // Queries of people and the judge's own have separate memory, so that neither starves the other.
         let people = Engine::new(&tables, QueryLimits::default())?;
         let judge = Engine::new(&tables, QueryLimits { rows_max: usize::MAX, ..QueryLimits::default() })?;
-        let rollouts = Rollouts::new(ledger.clone(), judge.clone(), clock.clone());
+        let rollouts = Rollouts::new(ledger.clone(), judge.clone(), clock.clone()).with_policies(config.policies());
         let scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone());
         let people = people.with_calibrations(scheduler.calibrations())?;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use haldane_analyzer::AnalyzerConfig;
+use haldane_analyzer::policy::PolicyFolder;
 use haldane_api::notify::NotifyConfig;
 use haldane_collector::CollectorConfig;
 use haldane_store::access::{Scope, Token, is_token_name};
@@ -42,6 +43,8 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// TLS on the API's port: `[api_tls]`. The OTLP ports have `[collector.tls]`.
     pub api_tls: Option<TlsConfig>,
+    /// Policies, each a file: `HALDANE_POLICIES`. None if left out.
+    pub policies: Option<PathBuf>,
     /// Where people reach the API, for links in notifications; the address that it listens on if left out. `HALDANE_PUBLIC_URL`.
     pub public_url: Option<String>,
 }
@@ -59,6 +62,7 @@ impl Default for Config {
             collector: CollectorConfig::default(),
             analyzer: AnalyzerConfig::default(),
             notify: NotifyConfig::default(),
+            policies: None,
             tokens: Vec::new(),
             api_tls: None,
             public_url: None,
@@ -156,7 +160,15 @@ impl Config {
         if let Some(url) = self.public_url.as_ref().filter(|url| !is_address(url)) {
             mistakes.push(format!("public_url = {url:?}: write it as https://haldane.example.com"));
         }
+        if let Some(Err(wrong)) = self.policies.as_deref().map(PolicyFolder::open) {
+            mistakes.extend(wrong.iter().map(ToString::to_string));
+        }
         if mistakes.is_empty() { Ok(()) } else { Err(ConfigError { mistakes }) }
+    }
+
+    /// The policies of the folder, as far as they can be read: [`Self::load`] has checked them.
+    pub fn policies(&self) -> PolicyFolder {
+        self.policies.as_deref().map(PolicyFolder::open).and_then(Result::ok).unwrap_or_default()
     }
 
     /// The folder of the tables.

@@ -10,6 +10,7 @@ mod judge;
 mod notify;
 mod out;
 mod plan;
+mod policy;
 mod query;
 mod rollout;
 mod serve;
@@ -92,6 +93,9 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
     /// Show what happened, who did it, and check that the record of it is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Check policy files
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Show who was told what, try again, and test receivers
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
@@ -156,6 +160,7 @@ impl Cli {
             | Command::Plan(_)
             | Command::Audit(_)
             | Command::Notify(_)
+            | Command::Policy(_)
             | Command::Judge(_)
             | Command::Token(_)
             | Command::Completions { .. } => "warn",
@@ -183,6 +188,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Plan(args) => plan::run(*args).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Notify(command) => notify::run(command).await,
+        Command::Policy(command) => policy::run(command),
         Command::Judge(args) => judge::run(args),
         Command::Token(command) => token::run(command).await,
         Command::Completions { shell } => {

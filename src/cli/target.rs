@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use haldane_analyzer::cohort::Selector;
-use haldane_analyzer::policy::{CheckOverride, JudgeName, KayentaOverrides, PolicyOverrides};
+use haldane_analyzer::policy::{CheckOverride, JudgeName, KayentaOverrides, PolicyFile, PolicyOverrides};
 use haldane_api::http::{StartRolloutBody, StrategyWord, parse_span};
 
 use super::CliError;
@@ -169,25 +169,26 @@ impl PolicyArgs {
             marginal: self.policy_kayenta_marginal,
         };
         let check = |name: &String| CheckOverride { name: name.clone(), ..CheckOverride::default() };
-        Ok(PolicyOverrides {
-            alpha: self.policy_alpha.or(file.alpha),
-            beta: self.policy_beta.or(file.beta),
-            error_relative: self.policy_error_relative.or(file.error_relative),
-            error_absolute: self.policy_error_absolute.or(file.error_absolute),
-            latency_relative: self.policy_latency_relative.or(file.latency_relative),
-            log_error_relative: self.policy_log_error_relative.or(file.log_error_relative),
-            promote_error_relative: self.policy_promote_error_relative.or(file.promote_error_relative),
-            promote_error_absolute: self.policy_promote_error_absolute.or(file.promote_error_absolute),
-            promote_latency_relative: self.policy_promote_latency_relative.or(file.promote_latency_relative),
-            min_duration_seconds: self.policy_min_duration.map(|span| span.as_secs()).or(file.min_duration_seconds),
-            max_duration_seconds: self.policy_max_duration.map(|span| span.as_secs()).or(file.max_duration_seconds),
-            min_requests: self.policy_min_requests.or(file.min_requests),
-            canary_share: self.policy_canary_share.or(file.canary_share),
-            judge: self.policy_judge.or(file.judge),
-            kayenta: Some(kayenta).filter(|given| *given != KayentaOverrides::default()).or(file.kayenta),
-            metrics: file.metrics,
-            checks: Some(self.policy_checks.iter().map(check).collect()).filter(|checks: &Vec<_>| !checks.is_empty()).or(file.checks),
-        })
+        let flags = PolicyOverrides {
+            alpha: self.policy_alpha,
+            beta: self.policy_beta,
+            error_relative: self.policy_error_relative,
+            error_absolute: self.policy_error_absolute,
+            latency_relative: self.policy_latency_relative,
+            log_error_relative: self.policy_log_error_relative,
+            promote_error_relative: self.policy_promote_error_relative,
+            promote_error_absolute: self.policy_promote_error_absolute,
+            promote_latency_relative: self.policy_promote_latency_relative,
+            min_duration_seconds: self.policy_min_duration.map(|span| span.as_secs()),
+            max_duration_seconds: self.policy_max_duration.map(|span| span.as_secs()),
+            min_requests: self.policy_min_requests,
+            canary_share: self.policy_canary_share,
+            judge: self.policy_judge,
+            kayenta: Some(kayenta).filter(|given| *given != KayentaOverrides::default()),
+            metrics: None,
+            checks: Some(self.policy_checks.iter().map(check).collect()).filter(|checks: &Vec<_>| !checks.is_empty()),
+        };
+        Ok(flags.over(file))
     }
 }
 
@@ -202,10 +203,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A policy file.
+/// What a policy file says: what differs from the default by itself, or a file of the server's folder, whose `policy` counts.
 pub(crate) fn read_policy(file: &Path) -> Result<PolicyOverrides, CliError> {
     let told = |cause: &dyn std::fmt::Display| CliError::Usage(format!("cannot take the policy from {}: {cause}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
+    if text.lines().any(|line| line.starts_with("policy:")) {
+        let parsed: PolicyFile = serde_saphyr::from_str(&text).map_err(|error| told(&error))?;
+        return Ok(parsed.policy);
+    }
     serde_saphyr::from_str(&text).map_err(|error| told(&error))
 }
 

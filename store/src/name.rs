@@ -87,6 +87,18 @@ impl Environment {
     }
 }
 
+/// Whether a text is what a pattern describes, in which `*` stands for any text.
+pub fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let Some((head, mut rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    while let Some((part, after)) = rest.split_once('*') {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+        rest = after;
+    }
+    text.ends_with(rest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,8 @@ mod numbers;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod rehearsal;
 #[cfg(test)]
 mod replay;

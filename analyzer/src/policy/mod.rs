@@ -3,12 +3,14 @@
 //! A [`Policy`] that exists is right: it is the default, or the default [`Policy::with`] overrides that were all checked.
 
 mod document;
+pub mod folder;
 mod metrics;
 mod overrides;
 
 use std::time::Duration;
 
 pub use document::{CheckDocument, PolicyDocument};
+pub use folder::{NamedPolicy, PolicyChange, PolicyFile, PolicyFileError, PolicyFolder};
 pub use metrics::{MetricCheck, MetricCheckOverride, MetricSource};
 pub use overrides::{CheckOverride, JudgeName, KayentaOverrides, PolicyError, PolicyMistake, PolicyOverrides};
 

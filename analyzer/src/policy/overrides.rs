@@ -66,6 +66,32 @@ pub struct PolicyOverrides {
     pub metrics: Option<Vec<MetricCheckOverride>>,
 }
 
+impl PolicyOverrides {
+    /// These, and what others say where these say nothing.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            alpha: self.alpha.or(below.alpha),
+            beta: self.beta.or(below.beta),
+            error_relative: self.error_relative.or(below.error_relative),
+            error_absolute: self.error_absolute.or(below.error_absolute),
+            latency_relative: self.latency_relative.or(below.latency_relative),
+            log_error_relative: self.log_error_relative.or(below.log_error_relative),
+            promote_error_relative: self.promote_error_relative.or(below.promote_error_relative),
+            promote_error_absolute: self.promote_error_absolute.or(below.promote_error_absolute),
+            promote_latency_relative: self.promote_latency_relative.or(below.promote_latency_relative),
+            min_duration_seconds: self.min_duration_seconds.or(below.min_duration_seconds),
+            max_duration_seconds: self.max_duration_seconds.or(below.max_duration_seconds),
+            min_requests: self.min_requests.or(below.min_requests),
+            canary_share: self.canary_share.or(below.canary_share),
+            judge: self.judge.or(below.judge),
+            kayenta: self.kayenta.or(below.kayenta),
+            checks: self.checks.or(below.checks),
+            metrics: self.metrics.or(below.metrics),
+        }
+    }
+}
+
 /// Who judges.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -19,7 +19,7 @@ use super::record::{from_row, is_same, to_row};
 use super::standing;
 use super::trail;
 use crate::cohort::{Question, first_seen, try_sql};
-use crate::policy::Policy;
+use crate::policy::{NamedPolicy, Policy, PolicyFolder};
 use crate::query::Engine;
 use crate::verdict::Verdict;
 
@@ -44,6 +44,7 @@ pub struct Rollouts {
     live: Arc<Live>,
     /// Who may have something computed at once.
     pub(super) asking: Arc<Semaphore>,
+    policies: PolicyFolder,
 }
 
 /// The newest verdict of each live rollout, and a bell that rings when one changes.
@@ -64,7 +65,31 @@ impl Rollouts {
     /// The rollouts that the ledger holds.
     pub fn new(ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
         let live = Live { verdicts: RwLock::default(), bell: watch::Sender::new(0) };
-        Self { ledger, engine, clock, live: Arc::new(live), asking: Arc::new(Semaphore::new(ASKED_AT_ONCE)) }
+        let (live, asking) = (Arc::new(live), Arc::new(Semaphore::new(ASKED_AT_ONCE)));
+        Self { ledger, engine, clock, live, asking, policies: PolicyFolder::default() }
+    }
+
+    /// The same, with policies from a folder.
+    #[must_use]
+    pub fn with_policies(self, policies: PolicyFolder) -> Self {
+        Self { policies, ..self }
+    }
+
+    /// The policies of the folder.
+    pub fn policies(&self) -> &PolicyFolder {
+        &self.policies
+    }
+
+    /// What a request says of its policy comes first, then what the folder has for it.
+    fn with_policy(&self, request: StartRollout) -> (StartRollout, String) {
+        let selected = self.policies.select(request.service.as_str(), request.environment.as_str(), &request.metadata);
+        match selected {
+            Some(NamedPolicy { name, version, file }) => {
+                let policy = request.policy.clone().over(file.policy);
+                (StartRollout { policy, ..request }, format!("{name}@{version}"))
+            }
+            None => (request, String::new()),
+        }
     }
 
     /// Starts a rollout, or finds the one that the same request started before.
@@ -77,6 +102,7 @@ impl Rollouts {
         if request.baseline == request.canary {
             return Err(StartError::SameCohorts { selector: request.canary.to_string() });
         }
+        let (request, policy_name) = self.with_policy(request);
         let policy = Policy::default().with(&request.policy)?;
         if let Some(key) = &request.idempotency_key
             && let Some(row) = self.ledger.rollout_by_key(key).await?
@@ -86,13 +112,14 @@ impl Rollouts {
         self.require_telemetry(&request.service, &request.environment).await?;
         let started_at = self.start_of(&request).await?;
         self.try_metrics(&request, &policy, started_at).await?;
-        let rollout = self.draft(&request, Origin::Requested, started_at);
+        let rollout = Rollout { policy_name, ..self.draft(&request, Origin::Requested, started_at) };
         self.insert(rollout, &request).await
     }
 
     /// Opens a rollout for a version that has just been seen; `None` when one that was asked for runs.
     pub(super) async fn open_detected(&self, request: StartRollout, started_at: UnixNanos) -> Result<Option<Rollout>, StartError> {
-        let rollout = self.draft(&request, Origin::Detected, started_at);
+        let (request, policy_name) = self.with_policy(request);
+        let rollout = Rollout { policy_name, ..self.draft(&request, Origin::Detected, started_at) };
         match self.insert(rollout, &request).await {
             Ok(started) => Ok(started.created.then_some(started.rollout)),
             Err(StartError::Conflict { .. }) => Ok(None),
@@ -143,6 +170,7 @@ impl Rollouts {
             started_at,
             ended_at: None,
             policy: request.policy.clone(),
+            policy_name: String::new(),
             metadata: request.metadata.clone(),
         }
     }

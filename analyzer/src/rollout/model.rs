@@ -158,6 +158,8 @@ pub struct Rollout {
     pub ended_at: Option<UnixNanos>,
     /// What differs from the default policy.
     pub policy: PolicyOverrides,
+    /// The policy of the folder that it began with, as `name@version`; empty without one.
+    pub policy_name: String,
     /// What the caller wants to find again, such as a commit or a build's address.
     pub metadata: BTreeMap<String, String>,
 }

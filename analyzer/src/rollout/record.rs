@@ -19,6 +19,8 @@ struct Document {
     #[serde(default)]
     policy: PolicyOverrides,
     #[serde(default)]
+    policy_name: String,
+    #[serde(default)]
     metadata: BTreeMap<String, String>,
 }
 
@@ -28,6 +30,7 @@ pub(super) fn to_row(rollout: &Rollout, idempotency_key: Option<String>) -> Resu
         canary: rollout.canary.matchers().clone(),
         strategy: rollout.strategy.as_str().to_owned(),
         policy: rollout.policy.clone(),
+        policy_name: rollout.policy_name.clone(),
         metadata: rollout.metadata.clone(),
     };
     Ok(RolloutRow {
@@ -61,6 +64,7 @@ pub(super) fn from_row(row: RolloutRow) -> Result<Rollout, LedgerError> {
         started_at: row.started_at,
         ended_at: row.ended_at,
         policy: document.policy,
+        policy_name: document.policy_name,
         metadata: document.metadata,
     })
 }

@@ -18,10 +18,11 @@ use super::desk::{Judged, Rollouts};
 use super::detect::Detector;
 use super::error::ReadError;
 use super::model::{Origin, Rollout, RolloutState, Strategy};
+use super::trail::{EventDetails, EventKind, EventPlace, HALDANE, entry_of};
 use crate::bundle::Bundle;
 use crate::cohort::{GatherError, Question, add_samples, gather};
 use crate::judge::{Evidence, Pairing, Role};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{Policy, PolicyChange, PolicyError};
 use crate::query::Engine;
 use crate::rehearsal::Calibrations;
 use crate::verdict::{Verdict, VerdictDecision, VerdictSubject};
@@ -146,6 +147,7 @@ impl Scheduler {
     }
 
     async fn turn(&self, detector: &mut Detector) {
+        self.look_at_policies().await;
         if self.config.detect_versions {
             match detector.look(&self.desk, &self.ledger, &self.config.detect_except).await {
                 Ok(opened) => opened.iter().for_each(|what| tracing::info!(rollout = %what, "new version: opened a rollout")),
@@ -166,6 +168,22 @@ impl Scheduler {
             }
         });
         judging.await;
+    }
+
+    /// Takes over policy files that changed, and tells the trail.
+    async fn look_at_policies(&self) {
+        let (changes, mistakes) = self.desk.policies().look();
+        mistakes.iter().for_each(|mistake| tracing::error!(%mistake, "a policy is not taken over: what it said before stays in force"));
+        let entry = |change: &PolicyChange| {
+            let version = change.version.as_deref().unwrap_or("gone");
+            tracing::info!(policy = change.name, version, "a policy changed");
+            let details = EventDetails { policy: format!("{}@{version}", change.name), ..EventDetails::default() };
+            entry_of(EventKind::PolicyChanged, HALDANE, self.clock.now(), EventPlace::default(), &details)
+        };
+        let entries: Vec<_> = changes.iter().map(entry).collect();
+        if let (false, Err(error)) = (entries.is_empty(), self.ledger.add_to_trail(&entries).await) {
+            tracing::error!(error = chain(&error), "cannot write down that a policy changed");
+        }
     }
 
     /// Judges one rollout on what is in the tables now.

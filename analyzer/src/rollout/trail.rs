@@ -42,6 +42,8 @@ words!(
         NotificationFailed = "notification.failed",
         /// Somebody had notifications tried again.
         NotificationRetried = "notification.retried",
+        /// A policy in the folder came, went, or changed.
+        PolicyChanged = "policy.changed",
         /// A token was made.
         TokenCreated = "token.created",
         /// A token lets in no more.
@@ -125,6 +127,9 @@ pub struct EventDetails {
     /// Of a notification: the receiver.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub receiver: String,
+    /// Of a start and a policy: the policy's name and version, such as `payments@3f2a91c0d1e2`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub policy: String,
     /// Of a token: its name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub token: String,
@@ -243,6 +248,7 @@ pub(super) fn started(rollout: &Rollout, actor: &str) -> TrailEntry {
         strategy: rollout.strategy.as_str().to_owned(),
         origin: rollout.origin.as_str().to_owned(),
         metadata: rollout.metadata.clone(),
+        policy: rollout.policy_name.clone(),
         ..EventDetails::default()
     };
     let actor = match rollout.origin {

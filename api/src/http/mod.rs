@@ -11,6 +11,7 @@ mod health;
 mod integrations;
 mod notifications;
 mod plans;
+mod policies;
 mod problems;
 mod query;
 mod rollouts;
@@ -55,6 +56,7 @@ pub use notifications::{
     NotificationBody, NotificationListBody, NotificationState, ReceiverBody, ReceiverListBody, RetriedBody, TestedBody,
 };
 pub use plans::{FaultBody, FaultWord, PlanBody, PlanRequestBody, TriedBody};
+pub use policies::{PolicyBody, PolicyListBody, policy_schema};
 pub use query::{ColumnBody, QueryBody, ROWS_DEFAULT, ROWS_MAX, RowsBody, TRUNCATED};
 pub use rollouts::{DecisionBody, LinksBody, OriginWord, RolloutBody, RolloutListBody, StartRolloutBody, StateWord, StrategyWord};
 pub use services::{ServiceBody, ServiceListBody, VersionBody};
@@ -232,6 +234,7 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(notifications::test))
         .routes(routes!(argo::post, argo::get))
         .routes(routes!(flagger::gate))
+        .routes(routes!(policies::list))
         .routes(routes!(plans::plan))
         .routes(routes!(analyses::analyse))
         .routes(routes!(services::list))

@@ -112,6 +112,7 @@ impl Note {
             | EventKind::NotificationDelivered
             | EventKind::NotificationFailed
             | EventKind::NotificationRetried
+            | EventKind::PolicyChanged
             | EventKind::TokenCreated
             | EventKind::TokenRevoked => false,
             EventKind::RolloutPromoted
@@ -134,6 +135,7 @@ impl Note {
             | EventKind::NotificationDelivered
             | EventKind::NotificationFailed
             | EventKind::NotificationRetried
+            | EventKind::PolicyChanged
             | EventKind::TokenCreated
             | EventKind::TokenRevoked => Severity::Info,
         }
@@ -212,6 +214,7 @@ impl Note {
                 | EventKind::NotificationDelivered
                 | EventKind::NotificationFailed
                 | EventKind::NotificationRetried
+                | EventKind::PolicyChanged
                 | EventKind::TokenCreated
                 | EventKind::TokenRevoked,
             )

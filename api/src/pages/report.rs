@@ -23,7 +23,7 @@ h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:2rem 0 .5rem}p{ma
 .badge{display:inline-block;padding:.1rem .7rem;border-radius:1rem;color:#fff;font-weight:600}.bad{background:#cf222e}.good{background:#1a7f37}.warn{background:#9a6700}.wait{background:#57606a}
 .lead{font-size:1.1rem;border-left:4px solid var(--line);padding:.4rem 1rem;background:var(--soft)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-th{color:var(--mute);font-weight:600}code{font:.88em ui-monospace,monospace;overflow-wrap:anywhere}.worse{color:var(--bad);font-weight:600}.fine{color:var(--good)}
+th{color:var(--mute);font-weight:600}code{font:.88em ui-monospace,monospace;overflow-wrap:anywhere}td:first-child code{white-space:nowrap}.worse{color:var(--bad);font-weight:600}.fine{color:var(--good)}
 ol,ul{padding-left:1.3rem}li{margin:.5rem 0}svg{display:block;min-width:16rem}svg text{font:11px system-ui,sans-serif;fill:var(--mute)}footer{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:.8rem}";
 
 /// The report as one HTML document.

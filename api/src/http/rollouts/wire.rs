@@ -89,6 +89,9 @@ pub struct RolloutBody {
     /// What differs from the default policy.
     #[serde(default)]
     pub policy: PolicyOverrides,
+    /// The policy of the server's folder that it began with, as `name@version`; empty without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub policy_name: String,
     /// Where to go on.
     pub links: LinksBody,
 }
@@ -216,6 +219,7 @@ impl From<&Rollout> for RolloutBody {
             ended_at: rollout.ended_at.map(UnixNanos::to_rfc3339),
             metadata: rollout.metadata.clone(),
             policy: rollout.policy.clone(),
+            policy_name: rollout.policy_name.clone(),
             links: LinksBody { verdict: format!("{own}/verdict"), report: format!("{own}/report"), own },
         }
     }

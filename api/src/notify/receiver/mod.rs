@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use haldane_analyzer::rollout::EventKind;
 use haldane_store::UnixNanos;
+use haldane_store::name::matches_pattern;
 use serde_json::Value;
 use url::Url;
 
@@ -95,7 +96,7 @@ impl Target {
 
     /// Whether this event is for it.
     pub(super) fn wants(&self, kind: EventKind, service: &str, environment: &str) -> bool {
-        let any = |patterns: &[String], text: &str| patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, text));
+        let any = |patterns: &[String], text: &str| patterns.is_empty() || patterns.iter().any(|pattern| matches_pattern(pattern, text));
         let of_interest = match self.events.is_empty() {
             true => Note::severity_of(kind) >= self.severity,
             false => self.events.contains(&kind),
@@ -154,18 +155,6 @@ const JSON: &str = "application/json";
 
 fn json(url: &Url, body: Value) -> Outgoing {
     Outgoing { url: url.clone(), headers: Vec::new(), body, media_type: JSON }
-}
-
-/// Whether a text is what a pattern describes, in which `*` stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((head, mut rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    while let Some((part, after)) = rest.split_once('*') {
-        let Some(at) = text.find(part) else { return false };
-        text = &text[at + part.len()..];
-        rest = after;
-    }
-    text.ends_with(rest)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use haldane_analyzer::verdict::Verdict;
 use haldane_api::Problem;
 use haldane_api::http::{
-    DecisionBody, EventListBody, MadeTokenBody, NewTokenBody, NotificationListBody, PlanBody, PlanRequestBody, QueryBody, RetriedBody,
-    RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED, TestedBody, TokenListBody,
+    DecisionBody, DeploymentListBody, EventListBody, MadeTokenBody, NewTokenBody, NotificationListBody, PlanBody, PlanRequestBody,
+    QueryBody, RetriedBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED, TestedBody, TokenListBody,
 };
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -244,6 +244,19 @@ impl Client {
     /// Revokes a token.
     pub(crate) async fn revoke_token(&self, name: &str) -> Result<(), ClientError> {
         self.send(self.request(Method::DELETE, &["v1", "tokens", name])).await.map(drop)
+    }
+
+    /// Figures on deployments.
+    pub(crate) async fn deployments(
+        &self,
+        service: Option<&str>,
+        environment: Option<&str>,
+        days: u32,
+    ) -> Result<DeploymentListBody, ClientError> {
+        let given = [("service", service), ("environment", environment)];
+        let given: Vec<(&str, &str)> = given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let request = self.request(Method::GET, &["v1", "deployments", "metrics"]).query(&given).query(&[("days", days)]);
+        self.read(self.send(request).await?).await
     }
 
     /// Plans a rollout.

@@ -5,6 +5,7 @@
 
 mod audit;
 mod client;
+mod dora;
 mod exit;
 mod judge;
 mod notify;
@@ -93,6 +94,9 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
     /// Show what happened, who did it, and check that the record of it is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Show how often, how fast and how well services are deployed
+    #[command(after_help = "Example:\n  haldane dora --environment production --days 90")]
+    Dora(dora::DoraArgs),
     /// Check policy files
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -160,6 +164,7 @@ impl Cli {
             | Command::Plan(_)
             | Command::Audit(_)
             | Command::Notify(_)
+            | Command::Dora(_)
             | Command::Policy(_)
             | Command::Judge(_)
             | Command::Token(_)
@@ -188,6 +193,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Plan(args) => plan::run(*args).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Notify(command) => notify::run(command).await,
+        Command::Dora(args) => dora::run(args).await,
         Command::Policy(command) => policy::run(command),
         Command::Judge(args) => judge::run(args),
         Command::Token(command) => token::run(command).await,

@@ -99,8 +99,14 @@ pub(crate) fn rollout_table(rollouts: &[RolloutBody]) -> Vec<String> {
             rollout.started_at.clone(),
         ]
     }));
-    let widths: Vec<usize> = (0..rows[0].len()).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
-    let pad = |row: &[String; 7]| row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect::<Vec<_>>().join("  ");
+    table(&rows)
+}
+
+/// Rows in columns that are as wide as they need.
+pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
+    let widths: Vec<usize> = (0..COLUMNS).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
+    let pad =
+        |row: &[String; COLUMNS]| row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect::<Vec<_>>().join("  ");
     rows.iter().map(|row| pad(row).trim_end().to_owned()).collect()
 }
 

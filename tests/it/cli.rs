@@ -374,5 +374,7 @@ async fn a_rollout_is_started_found_shown_and_cancelled() {
     assert_eq!(told.status.code(), Some(1), "who waits is told");
     assert!(String::from_utf8(told.stdout).unwrap().contains("rolled back by ann: customers report wrong totals"));
     refused(&haldane(&world.api, &["rollout", "promote", &id, "--reason", "no"]), "already ended");
+    let figures = stdout(&haldane(&world.api, &["dora", "--service", "payment"]));
+    assert!(figures.contains("SERVICE") && figures.contains("100 %"), "{figures}");
     the_trail_is_shown_and_checked(&world);
 }

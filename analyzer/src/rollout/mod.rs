@@ -5,6 +5,7 @@
 
 mod asked;
 mod calibrator;
+mod deployments;
 mod desk;
 mod detect;
 mod error;
@@ -15,6 +16,7 @@ mod standing;
 mod trail;
 
 pub use asked::{AnalysisError, AnalysisRequest};
+pub use deployments::{COMMIT_TIME, DeploymentFigures, figures};
 pub use desk::Rollouts;
 pub use error::{CancelError, FindError, ReadError, StartError};
 pub use model::{

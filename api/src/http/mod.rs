@@ -5,6 +5,7 @@
 
 mod access;
 mod analyses;
+mod deployments;
 mod events;
 mod extract;
 mod health;
@@ -47,6 +48,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use analyses::AnalysisBody;
+pub use deployments::{DeploymentBody, DeploymentListBody};
 pub use events::{EVENTS_MAX, EventBody, EventListBody, OrderWord};
 pub use health::Readiness;
 pub use integrations::argo::ArgoBody;
@@ -235,6 +237,7 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(argo::post, argo::get))
         .routes(routes!(flagger::gate))
         .routes(routes!(policies::list))
+        .routes(routes!(deployments::metrics))
         .routes(routes!(plans::plan))
         .routes(routes!(analyses::analyse))
         .routes(routes!(services::list))

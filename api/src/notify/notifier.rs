@@ -206,7 +206,10 @@ impl Notifier {
             return Ok(());
         }
         if self.notifications.is_gone(&target.name) {
-            return self.bury(row, GONE.to_owned()).await;
+            return match row.state == REPEATING {
+                true => self.missed_a_repeat(row, GONE.to_owned()).await,
+                false => self.bury(row, GONE.to_owned()).await,
+            };
         }
         // If what came of it cannot be written down, it is not sent again and again.
         if !ledger.claim_notification(&row.id, clock.now().plus(self.lease)).await? {

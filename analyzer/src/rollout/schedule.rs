@@ -137,7 +137,7 @@ impl Scheduler {
 
     async fn judge_until(&self, detector: &mut Detector, stop: &CancellationToken) {
         loop {
-            self.turn(detector).await;
+            self.turn(detector, stop).await;
             let pause = self.clock.real(Duration::from_secs(self.config.judge_every_seconds)).max(Duration::from_millis(50));
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -146,7 +146,7 @@ impl Scheduler {
         }
     }
 
-    async fn turn(&self, detector: &mut Detector) {
+    async fn turn(&self, detector: &mut Detector, stop: &CancellationToken) {
         self.look_at_policies().await;
         if self.config.detect_versions {
             match detector.look(&self.desk, &self.ledger, &self.config.detect_except).await {
@@ -163,6 +163,10 @@ impl Scheduler {
         };
         // One whose numbers take long to read does not hold up the others.
         let judging = futures::stream::iter(live).for_each_concurrent(JUDGED_AT_ONCE, |rollout| async move {
+            // With many rollouts a turn takes long; what is left of it is done after the next start.
+            if stop.is_cancelled() {
+                return;
+            }
             if let Err(error) = self.judge_once(&rollout).await {
                 tracing::error!(rollout = %rollout.id, error = chain(&error), "cannot judge");
             }

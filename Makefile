@@ -1,5 +1,6 @@
 # Two commands do everything on a fresh machine: `make demo` runs the main job, `make test` passes the tests.
-# Both need Rust 1.95 or newer and a C compiler; the tests also Python 3.10 and Node 20 for the SDKs of other languages.
+# Both need Rust 1.95 or newer and a C compiler; the tests also Python 3.10 and Node 20 for the SDKs of other languages,
+# and Alertmanager with amtool.
 
 CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target

@@ -9,7 +9,8 @@ use haldane_analyzer::AnalyzerConfig;
 use haldane_analyzer::policy::PolicyFolder;
 use haldane_api::notify::NotifyConfig;
 use haldane_collector::CollectorConfig;
-use haldane_store::access::{Scope, Token, is_token_name};
+use haldane_store::access::{Scope, Token};
+use haldane_store::name::is_plain_name;
 use haldane_store::tls::TlsConfig;
 use haldane_store::{Classified, Fault};
 use serde::{Deserialize, Serialize};
@@ -135,7 +136,7 @@ impl Config {
         let asks = self.collector.asks_who_sends() || opens(|scope| *scope == Scope::Ingest);
         let api_asks = opens(|scope| *scope != Scope::Ingest) || self.api_tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
         for (at, token) in self.tokens.iter().enumerate() {
-            if !is_token_name(&token.name) || token.scopes.is_empty() || self.tokens[..at].iter().any(|other| other.name == token.name) {
+            if !is_plain_name(&token.name) || token.scopes.is_empty() || self.tokens[..at].iter().any(|other| other.name == token.name) {
                 let name = &token.name;
                 mistakes.push(format!("tokens {name:?}: it needs a name of its own (1 to 64 of a-z A-Z 0-9 - _ .) and at least one scope"));
             }

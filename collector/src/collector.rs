@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use haldane_store::clock::SharedClock;
+use haldane_store::tls::{Tls, TlsError};
 use haldane_store::{Classified, Fault, TableName, Tables};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -27,7 +28,6 @@ use crate::upkeep;
 use crate::wal::recovery::{Recovered, Repair};
 use crate::wal::writer::Syncer;
 use crate::wal::{Log, LogLimits, Recovery, segment, writer};
-use haldane_store::tls::{Tls, TlsError};
 
 /// Why the collector cannot be opened.
 #[derive(Debug, thiserror::Error)]

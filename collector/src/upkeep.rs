@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use haldane_store::clock::SharedClock;
+use haldane_store::fault::chain;
 use haldane_store::table::{Effort, UpkeepConfig};
 use haldane_store::{TableName, Tables};
 use tokio_util::sync::CancellationToken;
-
-use haldane_store::fault::chain;
 
 /// Runs until told to stop; a round that has been begun on a table is ended.
 pub(crate) async fn run(tables: Tables, config: UpkeepConfig, hot_bytes_max: usize, clock: SharedClock, stop: CancellationToken) {

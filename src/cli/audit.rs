@@ -1,8 +1,8 @@
 //! `haldane audit`: what happened, who did it, and whether the trail is whole.
 
 use clap::{Args, Subcommand};
-use haldane_analyzer::rollout::{Event, hash_after};
 use haldane_api::http::{EVENTS_MAX, EventBody};
+use haldane_store::ledger::trail;
 
 use super::client::{Client, EventQuery};
 use super::target::ServerArgs;
@@ -77,7 +77,7 @@ async fn list(args: ListArgs) -> Result<Exit, CliError> {
 }
 
 fn line(event: &EventBody) -> String {
-    let details = event.to_event().map(|event| event.details()).unwrap_or_default();
+    let details = event.known_details();
     let told = [&details.reason, &details.receiver].into_iter().find(|text| !text.is_empty()).cloned().unwrap_or_default();
     let rollout = event.rollout_id.as_deref().unwrap_or("–");
     let line = format!("{}  {}  {:<22} {:<16} {} {rollout} {told}", event.sequence, event.at, event.kind, event.actor, event.service);
@@ -86,16 +86,15 @@ fn line(event: &EventBody) -> String {
 
 /// Reads the whole trail from its beginning and computes every hash again.
 async fn verify(client: &Client, expect: Option<(u64, String)>) -> Result<Exit, CliError> {
-    let mut last: Option<Event> = None;
+    let mut last = trail::beginning();
     let mut met = expect.is_none();
     loop {
-        let cursor = last.as_ref().map(|event| event.sequence);
+        let cursor = Some(last.0).filter(|sequence| *sequence > 0);
         let page = client.audit(&EventQuery { oldest_first: true, cursor, limit: EVENTS_MAX, ..EventQuery::default() }).await?;
-        for body in &page.events {
-            let event = follow(last.as_ref(), body).map_err(CliError::Broken)?;
-            met |= expect.as_ref().is_some_and(|(sequence, hash)| event.sequence == *sequence && event.hash == *hash);
-            last = Some(event);
-        }
+        let unreadable = |body: &EventBody| CliError::Broken(format!("the time of entry {} of the trail cannot be read", body.sequence));
+        let rows = page.events.iter().map(|body| body.to_row().ok_or_else(|| unreadable(body))).collect::<Result<Vec<_>, _>>()?;
+        last = trail::verify(&rows, last).map_err(|error| CliError::Broken(error.to_string()))?;
+        met |= expect.as_ref().is_some_and(|(sequence, hash)| rows.iter().any(|row| row.sequence == *sequence && row.hash == *hash));
         if page.next.is_none() {
             break;
         }
@@ -104,26 +103,13 @@ async fn verify(client: &Client, expect: Option<(u64, String)>) -> Result<Exit, 
         return Err(CliError::Broken(format!("the trail has no entry {sequence} with the hash {hash}: it was cut off, or written anew")));
     }
     match last {
-        Some(event) => {
-            out::note(&format!("haldane: all {} entries are as they were written; the last one is", event.sequence));
-            out::line(&format!("{}:{}", event.sequence, event.hash))?;
+        (0, _) => out::note("haldane: the trail is empty"),
+        (sequence, hash) => {
+            out::note(&format!("haldane: all {sequence} entries are as they were written; the last one is"));
+            out::line(&format!("{sequence}:{hash}"))?;
         }
-        None => out::note("haldane: the trail is empty"),
     }
     Ok(Exit::Done)
-}
-
-/// The next event, if it follows.
-fn follow(last: Option<&Event>, body: &EventBody) -> Result<Event, String> {
-    let expected = last.map_or(1, |last| last.sequence + 1);
-    if body.sequence != expected {
-        return Err(format!("entry {expected} is missing from the trail: the next one is {}", body.sequence));
-    }
-    let event = body.to_event().ok_or_else(|| format!("entry {expected} of the trail cannot be read by this version"))?;
-    match hash_after(last.map(|last| last.hash.as_str()), &event) == event.hash {
-        true => Ok(event),
-        false => Err(format!("entry {expected} of the trail was altered, or the one before it was")),
-    }
 }
 
 fn place(text: &str) -> Result<(u64, String), String> {

@@ -1,6 +1,5 @@
 //! Talks to a running server over REST.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use haldane_api::http::{
     DecisionBody, DeploymentListBody, EventListBody, MadeTokenBody, NewTokenBody, NotificationListBody, PlanBody, PlanRequestBody,
     QueryBody, RetriedBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED, TestedBody, TokenListBody,
 };
+use haldane_store::fault::innermost;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -300,11 +300,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> ClientError {
-        let mut innermost: &dyn Error = error;
-        while let Some(cause) = innermost.source() {
-            innermost = cause;
-        }
-        let because = if error.is_timeout() { "no answer in time".to_owned() } else { innermost.to_string() };
+        let because = if error.is_timeout() { "no answer in time".to_owned() } else { innermost(error) };
         ClientError::Unreachable { url: self.base.clone(), because }
     }
 }

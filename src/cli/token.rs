@@ -1,15 +1,12 @@
 //! `haldane token`: makes, lists and revokes tokens.
 
-use std::io::Read as _;
-
 use clap::{Args, Subcommand};
 use haldane_api::http::{NewTokenBody, ScopeWord};
-use haldane_store::access::{TokenDigest, is_token_name};
+use haldane_store::access::{TokenDigest, new_token};
+use haldane_store::name::is_plain_name;
 
 use super::target::ServerArgs;
 use super::{CliError, Exit, out};
-
-const TOKEN_BYTES: usize = 32;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -117,12 +114,10 @@ pub(crate) async fn run(command: TokenCommand) -> Result<Exit, CliError> {
 
 fn create(args: CreateArgs) -> Result<Exit, CliError> {
     let CreateArgs { name, scopes } = args;
-    if !is_token_name(&name) {
+    if !is_plain_name(&name) {
         return Err(CliError::Usage("a token's name has 1 to 64 of the characters a-z A-Z 0-9 - _ .".to_owned()));
     }
-    let mut random = [0; TOKEN_BYTES];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = new_token()?;
     let digest = TokenDigest::of(&token);
     let scopes: Vec<String> = scopes.iter().map(|scope| format!("\"{}\"", scope.as_str())).collect();
     let scopes = scopes.join(", ");

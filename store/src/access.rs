@@ -2,6 +2,7 @@
 //!
 //! Always holds: a door asks who comes as soon as any token opens it, from the settings or made while the server runs; all doors of a process look at one list.
 
+use std::io::Read as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
@@ -115,9 +116,14 @@ pub struct Token {
     pub scopes: Vec<Scope>,
 }
 
-/// Whether a token's name can be one: 1 to 64 of the characters a-z A-Z 0-9 - _ .
-pub fn is_token_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+/// A new token: 256 bits of chance from the system, in hex.
+///
+/// # Errors
+/// When the system has none.
+pub fn new_token() -> std::io::Result<String> {
+    let mut bytes = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The tokens of a process: those of the settings, and those of the ledger. Cheap to clone.

@@ -87,6 +87,16 @@ impl Environment {
     }
 }
 
+/// Whether a name that people give to a token or a receiver can be one: 1 to 64 of the characters a-z A-Z 0-9 - _ .
+pub fn is_plain_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// A number that follows from a name, and looks like chance. FNV-1a, 32 bits: Fowler, Noll, Vo.
+pub fn hash_of(name: impl IntoIterator<Item = u8>) -> u32 {
+    name.into_iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
 /// Whether a text is what a pattern describes, in which `*` stands for any text.
 pub fn matches_pattern(pattern: &str, text: &str) -> bool {
     let Some((head, mut rest)) = pattern.split_once('*') else { return pattern == text };

@@ -13,7 +13,7 @@ use super::error::ReadError;
 use super::model::{Rollout, RolloutFilter, RolloutState};
 
 /// The key in a rollout's metadata under which stands when its commit was made (RFC 3339).
-pub const COMMIT_TIME: &str = "commit_time";
+const COMMIT_TIME: &str = "commit_time";
 /// So many rollouts are looked through, the newest ones.
 const ROLLOUTS_MAX: usize = 20_000;
 /// No rollout takes longer.
@@ -77,7 +77,7 @@ impl Rollouts {
 }
 
 /// The figures of rollouts that ended within a time so long.
-pub fn figures(rollouts: &[Rollout], span: Duration) -> Vec<DeploymentFigures> {
+fn figures(rollouts: &[Rollout], span: Duration) -> Vec<DeploymentFigures> {
     let mut places: BTreeMap<(&str, &str), Vec<&Rollout>> = BTreeMap::new();
     for rollout in rollouts {
         places.entry((rollout.service.as_str(), rollout.environment.as_str())).or_default().push(rollout);

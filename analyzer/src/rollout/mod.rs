@@ -16,7 +16,7 @@ mod standing;
 mod trail;
 
 pub use asked::{AnalysisError, AnalysisRequest};
-pub use deployments::{COMMIT_TIME, DeploymentFigures, figures};
+pub use deployments::DeploymentFigures;
 pub use desk::Rollouts;
 pub use error::{CancelError, FindError, ReadError, StartError};
 pub use model::{
@@ -24,4 +24,4 @@ pub use model::{
     Started, Strategy, VersionSummary,
 };
 pub use schedule::{AnalyzerConfig, Scheduler};
-pub use trail::{Event, EventDetails, EventFilter, EventKind, EventPlace, HALDANE, entry_of, hash_after};
+pub use trail::{Event, EventDetails, EventFilter, EventKind, EventPlace, HALDANE, entry_of};

@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use haldane_store::clock::SharedClock;
 use haldane_store::fault::chain;
 use haldane_store::ledger::{Ending, Ledger, LedgerError};
+use haldane_store::name::hash_of;
 use haldane_store::schema::BUCKET_SECONDS;
 use haldane_store::{Classified, Fault, UnixNanos};
 use serde::Deserialize;
@@ -262,9 +263,7 @@ fn window() -> Duration {
 
 /// All chance in a rollout's judgements comes from its id. 32 bits, so that every JSON reader keeps it.
 fn seed_of(rollout: &Rollout) -> u64 {
-    // FNV-1a, 32 bits: Fowler, Noll, Vo.
-    let hash = rollout.id.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    u64::from(hash)
+    u64::from(hash_of(rollout.id.as_str().bytes()))
 }
 
 /// What the canary is compared with.

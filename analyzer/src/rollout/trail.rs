@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use haldane_store::UnixNanos;
-use haldane_store::ledger::trail::FIRST_HASH;
 use haldane_store::ledger::{Ending, LedgerError, TrailEntry, TrailQuery, TrailRow};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -225,20 +224,6 @@ pub fn entry_of(kind: EventKind, actor: &str, at: UnixNanos, place: EventPlace, 
         environment: place.environment,
         document: serde_json::to_string(details).unwrap_or_default(),
     }
-}
-
-/// The hash that an entry of the trail has after another one; the first one comes after 64 zeros.
-pub fn hash_after(before: Option<&str>, event: &Event) -> String {
-    let entry = TrailEntry {
-        at: event.at,
-        kind: event.kind.as_str().to_owned(),
-        actor: event.actor.clone(),
-        rollout_id: event.rollout_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
-        service: event.service.clone(),
-        environment: event.environment.clone(),
-        document: event.document.clone(),
-    };
-    TrailRow::hash_after(before.unwrap_or(FIRST_HASH), event.sequence, &entry)
 }
 
 pub(super) fn started(rollout: &Rollout, actor: &str) -> TrailEntry {

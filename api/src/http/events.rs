@@ -12,9 +12,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
-use haldane_analyzer::rollout::{Event, EventFilter, EventKind, RolloutId, Rollouts};
+use haldane_analyzer::rollout::{Event, EventDetails, EventFilter, EventKind, RolloutId, Rollouts};
 use haldane_analyzer::verdict::Verdict;
 use haldane_store::UnixNanos;
+use haldane_store::ledger::{TrailEntry, TrailRow};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
@@ -104,19 +105,23 @@ impl From<&Event> for EventBody {
 }
 
 impl EventBody {
-    /// The event, if it is one that this version knows.
-    pub fn to_event(&self) -> Option<Event> {
-        Some(Event {
-            sequence: self.sequence,
+    /// The entry of the trail, to be checked; none where its time is no time.
+    pub fn to_row(&self) -> Option<TrailRow> {
+        let entry = TrailEntry {
             at: UnixNanos::parse_rfc3339(&self.at).ok()?,
-            kind: EventKind::parse(&self.kind)?,
+            kind: self.kind.clone(),
             actor: self.actor.clone(),
-            rollout_id: self.rollout_id.as_deref().map(RolloutId::parse).transpose().ok()?,
+            rollout_id: self.rollout_id.clone().unwrap_or_default(),
             service: self.service.clone(),
             environment: self.environment.clone(),
             document: self.details.get().to_owned(),
-            hash: self.hash.clone(),
-        })
+        };
+        Some(TrailRow { sequence: self.sequence, entry, hash: self.hash.clone() })
+    }
+
+    /// What else there is to say of it, as far as this version knows.
+    pub fn known_details(&self) -> EventDetails {
+        serde_json::from_str(self.details.get()).unwrap_or_default()
     }
 }
 

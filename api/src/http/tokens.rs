@@ -1,14 +1,13 @@
 //! Tokens that are made, listed and revoked while the server runs. A token is shown once, when it is made.
 
-use std::io::Read as _;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use haldane_analyzer::rollout::{EventDetails, EventKind, EventPlace, entry_of};
-use haldane_store::access::{Scope, Token, TokenDigest, is_token_name};
+use haldane_store::access::{Scope, Token, TokenDigest, new_token};
 use haldane_store::ledger::{LedgerError, TokenRow};
+use haldane_store::name::is_plain_name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,7 +17,6 @@ use crate::error::{Problem, ProblemKind};
 
 /// Most tokens in the ledger.
 const TOKENS_MAX: usize = 1_000;
-const TOKEN_BYTES: usize = 32;
 
 /// A token to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -118,7 +116,7 @@ pub(super) async fn create(
     caller: Caller,
     JsonBody(body): JsonBody<NewTokenBody>,
 ) -> Result<Response, Problem> {
-    if !is_token_name(&body.name) {
+    if !is_plain_name(&body.name) {
         return Err(Problem::invalid("name: it has 1 to 64 of the characters a-z A-Z 0-9 - _ ."));
     }
     let mut scopes: Vec<Scope> = body.scopes.into_iter().map(Scope::from).collect();
@@ -133,7 +131,7 @@ pub(super) async fn create(
     if doors.ledger.tokens().await.map_err(|error| problem(&error))?.len() >= TOKENS_MAX {
         return Err(Problem::invalid(format!("there are {TOKENS_MAX} tokens, which is the most: revoke some")));
     }
-    let secret = random()?;
+    let secret = new_token().map_err(|error| no_chance(&error))?;
     let token = Token { name: body.name.clone(), sha256: TokenDigest::of(&secret), scopes: scopes.clone() };
     let (now, actor) = (doors.rollouts.now(), caller.named(None));
     let details = EventDetails {
@@ -198,7 +196,7 @@ pub(super) async fn revoke(State(doors): State<Doors>, caller: Caller, InPath(na
     }
     let details = EventDetails { token: name.clone(), ..EventDetails::default() };
     let entry = entry_of(EventKind::TokenRevoked, &caller.named(None), doors.rollouts.now(), EventPlace::default(), &details);
-    if !is_token_name(&name) || !doors.ledger.revoke_token(&name, &entry).await.map_err(|error| problem(&error))? {
+    if !is_plain_name(&name) || !doors.ledger.revoke_token(&name, &entry).await.map_err(|error| problem(&error))? {
         let start: String = name.chars().take(80).collect();
         return Err(Problem::new(StatusCode::NOT_FOUND, ProblemKind::UnknownToken, format!("there is no token {start:?}")));
     }
@@ -214,18 +212,9 @@ impl Doors {
     }
 }
 
-fn random() -> Result<String, Problem> {
-    let mut bytes = [0; TOKEN_BYTES];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
-    read.map_err(|error| {
-        tracing::error!(%error, "cannot read /dev/urandom");
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            ProblemKind::Internal,
-            "the server has no source of chance: its log has the details",
-        )
-    })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+fn no_chance(error: &std::io::Error) -> Problem {
+    tracing::error!(%error, "cannot make a token");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, ProblemKind::Internal, "the server has no source of chance: its log has the details")
 }
 
 fn problem(error: &LedgerError) -> Problem {

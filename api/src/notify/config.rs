@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use haldane_analyzer::rollout::EventKind;
+use haldane_store::name::is_plain_name;
 use serde::Deserialize;
 use url::Url;
 
@@ -13,8 +14,6 @@ use super::receiver::Target;
 
 /// Most receivers.
 const RECEIVERS_MAX: usize = 100;
-/// Longest name of a receiver, in bytes.
-const NAME_BYTES_MAX: usize = 64;
 /// Longest wait for an answer.
 const TIMEOUT_SECONDS_MAX: u64 = 60;
 
@@ -170,8 +169,7 @@ impl NotifyConfig {
 impl ReceiverConfig {
     fn mistakes(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || !self.name.bytes().all(plain) {
+        if !is_plain_name(&self.name) {
             wrong.push("a name has 1 to 64 of the characters a-z A-Z 0-9 - _ .".to_owned());
         }
         for word in &self.events {

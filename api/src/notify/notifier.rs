@@ -7,6 +7,7 @@ use haldane_analyzer::Rollouts;
 use haldane_analyzer::rollout::{Event, EventDetails, EventFilter, EventKind, FindError, HALDANE, entry_of};
 use haldane_store::ledger::notifications::{DEAD, DELIVERED, DUE, REPEATING};
 use haldane_store::ledger::{NotificationRow, TrailEntry};
+use haldane_store::name::hash_of;
 use haldane_store::{Classified as _, Fault, UnixNanos};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -293,9 +294,7 @@ fn told(kind: EventKind, row: &NotificationRow, at: UnixNanos) -> TrailEntry {
 /// How long to wait after so many failures: half of it fixed, half by chance, so that many do not come back at once. The chance comes from the id.
 fn pause(id: &str, attempts: u32) -> Duration {
     let whole = PAUSE_MIN.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1).min(20))).min(PAUSE_MAX);
-    // FNV-1a, 32 bits: Fowler, Noll, Vo.
-    let hash =
-        id.bytes().chain(attempts.to_le_bytes()).fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = hash_of(id.bytes().chain(attempts.to_le_bytes()));
     whole.mul_f64(0.5 + 0.5 * f64::from(hash) / f64::from(u32::MAX))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use haldane_analyzer::rollout::{EventDetails, EventKind, EventPlace, FindError, ReadError, entry_of};
+use haldane_analyzer::rollout::{EventDetails, EventKind, EventPlace, FindError, ReadError, RolloutId, entry_of};
 use haldane_store::clock::SharedClock;
 use haldane_store::ledger::notifications::DEAD;
 use haldane_store::ledger::{Ledger, LedgerError, NotificationRow};
@@ -234,7 +234,5 @@ fn not_dead(id: &str) -> NotifyError {
 
 /// A name that no two notifications share, ordered by time.
 pub(super) fn new_id(now: UnixNanos) -> String {
-    let seconds = u64::try_from(now.as_seconds()).unwrap_or(0);
-    let nanos = u32::try_from(now.as_nanos().rem_euclid(1_000_000_000)).unwrap_or(0);
-    uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)).to_string()
+    RolloutId::generate(now).to_string()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use haldane_store::fault::innermost;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Response, StatusCode};
@@ -108,7 +109,7 @@ impl Sender {
         // The very text that was signed.
         match building.body(request.body.to_string()).send().await {
             Ok(response) => judge(target, response).await,
-            Err(error) => Outcome::Again { why: innermost(&error.without_url()), after: None },
+            Err(error) => Outcome::Again { why: told(&error.without_url()), after: None },
         }
     }
 }
@@ -142,13 +143,6 @@ async fn judge(target: &Target, mut response: Response) -> Outcome {
     }
 }
 
-fn innermost(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(below) = cause.source() {
-        cause = below;
-    }
-    cause.to_string()
+fn told(error: &reqwest::Error) -> String {
+    if error.is_timeout() { "no answer in time".to_owned() } else { innermost(error) }
 }

@@ -23,14 +23,13 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::HeaderMap;
+use haldane_store::tls::Tls;
 
 use crate::admission::Source;
 use crate::config::CollectorConfig;
 use crate::decode::Rejected;
 use crate::intake::Intake;
 use crate::request::{Encoding, Request, Signal};
-
-use haldane_store::tls::Tls;
 
 use body::{Announced, Coding, Limits};
 use cors::Origins;

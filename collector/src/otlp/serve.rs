@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request as HttpRequest;
 use axum::response::Response;
+use haldane_store::tls::Tls;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -22,7 +23,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::CollectorConfig;
-use haldane_store::tls::Tls;
 
 /// What a sender may send ahead of what has been read, for one call. A connection has as much for each of its calls: with less, calls that wait for
 /// room would use it up, and those that have room could not get the rest of their bodies.

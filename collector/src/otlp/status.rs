@@ -4,6 +4,7 @@
 //! all other 4xx. So overload is `UNAVAILABLE` and 503, never `RESOURCE_EXHAUSTED`.
 
 use axum::http::StatusCode;
+use haldane_store::fault::chain;
 use haldane_store::{Classified, Fault};
 use tonic::Code;
 
@@ -12,7 +13,6 @@ use super::messages::BadRequest;
 use super::shortened;
 use crate::intake::AcceptError;
 use crate::stats::Reason;
-use haldane_store::fault::chain;
 
 /// A refusal as both protocols can say it.
 #[derive(Debug, Clone, PartialEq, Eq)]

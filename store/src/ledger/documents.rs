@@ -23,6 +23,14 @@ pub struct DocumentRow {
     pub document: String,
 }
 
+impl DocumentRow {
+    /// One that is made now, and says nothing yet.
+    pub fn new(kind: &str, id: &str, application: &str, now: UnixNanos) -> Self {
+        let (kind, id, application) = (kind.to_owned(), id.to_owned(), application.to_owned());
+        Self { kind, id, application, created_at: now, updated_at: now, document: String::new() }
+    }
+}
+
 const COLUMNS: &str = "kind, id, application, created_at, updated_at, document";
 
 impl Ledger {

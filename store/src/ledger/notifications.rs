@@ -141,22 +141,6 @@ impl Ledger {
         rows.map_err(failed("list notifications"))?.iter().map(read).collect()
     }
 
-    /// How many notifications are in each state.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub async fn notification_counts(&self) -> Result<Vec<(String, String, u64)>, LedgerError> {
-        let rows =
-            sqlx::query("SELECT receiver, state, COUNT(*) AS n FROM notifications GROUP BY receiver, state ORDER BY receiver, state")
-                .fetch_all(&self.pool)
-                .await
-                .map_err(failed("count notifications"))?;
-        let parse = |row: &SqliteRow| -> Result<(String, String, u64), sqlx::Error> {
-            Ok((row.try_get("receiver")?, row.try_get("state")?, u64::try_from(row.try_get::<i64, _>("n")?).unwrap_or(0)))
-        };
-        rows.iter().map(|row| parse(row).map_err(|cause| broken(&cause))).collect()
-    }
-
     /// Takes a notification for an attempt: until then nobody else tries it, nor this process again if it cannot write down what came of it.
     /// Says whether it was still waiting.
     ///

@@ -137,7 +137,7 @@ async fn an_entry_that_is_removed_or_altered_shows() {
     let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
     ledger.add_to_trail(&[entry("a", "1"), entry("b", "1"), entry("c", "1")]).await.unwrap();
     let rows = ledger.trail(&whole()).await.unwrap();
-    let start = || (0, trail::FIRST_HASH.to_owned());
+    let start = trail::beginning;
     assert_eq!(trail::verify(&rows, start()), Ok((3, rows[2].hash.clone())));
     assert_eq!(trail::verify(&rows[1..], (1, rows[0].hash.clone())), Ok((3, rows[2].hash.clone())), "page by page too");
     let mut removed = rows.clone();
@@ -200,7 +200,7 @@ async fn a_notification_is_made_once_and_stays_until_it_is_settled() {
     };
     ledger.settle_notification(&done, &[]).await.unwrap();
     assert_eq!(ledger.next_due("chat").await.unwrap(), None);
-    assert_eq!(ledger.notification_counts().await.unwrap(), [("chat".to_owned(), "delivered".to_owned(), 1)]);
+    assert_eq!(ledger.notifications(Some(notifications::DELIVERED), None, 9).await.unwrap().len(), 1);
     assert_eq!(ledger.trail_end().await.unwrap(), 2);
     assert!(ledger.awaited_receivers().await.unwrap().is_empty());
 }

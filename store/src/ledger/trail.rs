@@ -68,7 +68,7 @@ pub struct TrailQuery {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrailError {
     /// An entry is missing.
-    #[error("entry {expected} is missing: the next one is {found}")]
+    #[error("entry {expected} is missing from the trail: the next one is {found}")]
     Missing {
         /// The sequence number that should follow.
         expected: u64,
@@ -76,7 +76,7 @@ pub enum TrailError {
         found: u64,
     },
     /// An entry is not what was written, or follows another one than it did.
-    #[error("entry {sequence} was altered, or the one before it was")]
+    #[error("entry {sequence} of the trail was altered, or the one before it was")]
     Altered {
         /// Its sequence number.
         sequence: u64,
@@ -97,6 +97,11 @@ impl TrailRow {
         }
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// Where a chain is checked from: nothing came before, and the first entry is chained to [`FIRST_HASH`].
+pub fn beginning() -> (u64, String) {
+    (0, FIRST_HASH.to_owned())
 }
 
 /// Checks that entries follow one another as they were written; gives the place and hash that the next ones are to follow.

@@ -129,9 +129,9 @@ fn settings_that_cannot_work_are_refused_and_secrets_are_not_shown() {
 #[test]
 fn what_a_receiver_says_is_kept_without_its_secrets() {
     let mut config = config(ReceiverKind::Pagerduty, "integration-key");
-    config.url = "https://user:passw0rd@example.com/services/T0/B0/XXXX?sig=abcd".into();
+    config.url = "https://user:passw0rd@example.com/services/T0/B0/hidden?sig=abcd".into();
     let target = Target::try_new(&config).unwrap();
-    let said = target.redact("Cannot POST /services/T0/B0/XXXX?sig=abcd with integration-key by user:passw0rd (services/T0/B0/XXXX)");
+    let said = target.redact("Cannot POST /services/T0/B0/hidden?sig=abcd with integration-key by user:passw0rd (services/T0/B0/hidden)");
     assert_eq!(said, "Cannot POST ***?*** with *** by ***:*** (***)");
     assert!(!format!("{target:?}").contains("integration"));
 }

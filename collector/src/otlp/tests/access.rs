@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Method, Request as HttpRequest};
+use haldane_store::access::TokenDigest;
+use haldane_store::tls::{Tls, TlsConfig};
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use tokio::net::TcpStream;
@@ -15,9 +17,6 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::*;
-use haldane_store::access::TokenDigest;
-use haldane_store::tls::{Tls, TlsConfig};
-
 use crate::config::TokenConfig;
 use crate::stats::Reason;
 use crate::tests::world::PATIENCE;

@@ -78,14 +78,7 @@ pub(super) async fn replace(
 async fn store(doors: &Doors, id: String, config: CanaryConfig) -> Result<Json<Value>, Problem> {
     fits(&config)?;
     let now = doors.rollouts.now();
-    let row = DocumentRow {
-        kind: KIND.to_owned(),
-        id: id.clone(),
-        application: String::new(),
-        created_at: now,
-        updated_at: now,
-        document: String::new(),
-    };
+    let row = DocumentRow::new(KIND, &id, "", now);
     keep(&doors.ledger, row, &CanaryConfig { id: Some(id.clone()), ..config }).await?;
     Ok(Json(json!({ "canaryConfigId": id })))
 }

@@ -65,14 +65,7 @@ async fn begin(doors: &Doors, execution: Execution) -> Result<Json<Value>, Probl
     }
     fits(&execution)?;
     let id = doors.new_id();
-    let row = DocumentRow {
-        kind: KIND.to_owned(),
-        id: id.clone(),
-        application: execution.params.application.clone(),
-        created_at: now,
-        updated_at: now,
-        document: String::new(),
-    };
+    let row = DocumentRow::new(KIND, &id, &execution.params.application, now);
     keep(&doors.ledger, row, &execution).await?;
     Ok(Json(json!({ "canaryExecutionId": id })))
 }

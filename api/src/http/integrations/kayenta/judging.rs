@@ -80,7 +80,6 @@ impl Question<'_> {
         let service = said(["service.name", "service"]).unwrap_or(self.application);
         let place = said(["deployment.environment.name", "environment"]).unwrap_or(&experiment.location);
         let wrong = |field: &str, error: &dyn std::fmt::Display| Problem::invalid(format!("{field}: {error}"));
-        let same_place = before && control.scope == experiment.scope;
         Ok(AnalysisRequest {
             service: ServiceName::parse(service).map_err(|error| wrong("application", &error))?,
             environment: match place {
@@ -91,7 +90,7 @@ impl Question<'_> {
             canary: selector("experimentScope", experiment)?,
             from,
             until,
-            pairing: if before || same_place { Pairing::Preceding } else { Pairing::Concurrent },
+            pairing: if before { Pairing::Preceding } else { Pairing::Concurrent },
             policy: self.policy(until.since(from))?,
         })
     }

@@ -107,14 +107,7 @@ async fn begin(
     analysis.question(&analysis.scopes(0)?)?.check()?;
     fits(&analysis)?;
     let id = doors.new_id();
-    let row = DocumentRow {
-        kind: KIND.to_owned(),
-        id: id.clone(),
-        application: analysis.params.application.clone(),
-        created_at: now,
-        updated_at: now,
-        document: String::new(),
-    };
+    let row = DocumentRow::new(KIND, &id, &analysis.params.application, now);
     keep(&doors.ledger, row, &analysis).await?;
     Ok(Json(json!({ "canaryAnalysisExecutionId": id })))
 }

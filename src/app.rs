@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use haldane_analyzer::{Engine, QueryLimits, Rollouts, Scheduler};
 use haldane_api::notify::{Notifications, Notifier};
-use haldane_api::{Api, Readiness};
+use haldane_api::{Api, HttpProber, NoProber, Readiness};
 use haldane_collector::{Collector, CollectorConfig, Waiting};
 use haldane_store::access::AccessList;
 use haldane_store::clock::SharedClock;
@@ -57,6 +57,9 @@ pub enum BuildError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Nothing can be probed.
+    #[error("cannot make a client for probes")]
+    Prober(#[from] NoProber),
     /// The lock file cannot be written.
     #[error("cannot write down the server's address in the data folder")]
     Announce(#[source] std::io::Error),
@@ -189,14 +192,15 @@ impl App {
         let people = Engine::new(&tables, QueryLimits::default())?;
         let judge = Engine::new(&tables, QueryLimits { rows_max: usize::MAX, ..QueryLimits::default() })?;
         let rollouts = Rollouts::new(ledger.clone(), judge.clone(), clock.clone()).with_policies(config.policies());
-        let scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone());
+        let scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone())
+            .with_prober(Arc::new(HttpProber::try_new()?));
         let people = people.with_calibrations(scheduler.calibrations())?;
 
         let ready = watch::Sender::new(Readiness::Starting { because: "the log is being read back".to_owned() });
         let (serving, mut api) = (CancellationToken::new(), Part::new());
         let meter = Arc::new(OnceLock::new());
         let access = AccessList::new(config.tokens.clone());
-        access.set_kept(ledger.tokens().await?.into_iter().map(|row| row.token).collect());
+        access.set_kept(ledger.tokens().await?.into_iter().map(|row| row.token).collect(), ledger.scopes_ever_given().await?);
         let tls = config.api_tls.as_ref().map(Tls::open).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", addresses.api));

@@ -72,7 +72,13 @@ pub struct Verdict {
     /// How often the judge was wrong on the service's own past; absent without replays of it.
     #[serde(default)]
     pub calibration: Option<CalibrationVerdict>,
-    /// When the canary began to serve.
+    /// The stage that this is said of; absent of a rollout without stages.
+    #[serde(default)]
+    pub stage: Option<StageVerdict>,
+    /// Whether a person agrees to the promotion; absent where nobody asks for it.
+    #[serde(default)]
+    pub approval: Option<ApprovalVerdict>,
+    /// When the canary, or the stage, began to serve.
     pub started_at: String,
     /// The watermark: all data before it was seen.
     pub data_until: String,
@@ -87,6 +93,45 @@ pub struct Verdict {
     /// The policy in force.
     #[serde(default)]
     pub policy: PolicyDocument,
+}
+
+/// A step on the way of a rollout. `promote` that is not final says: go on to the next one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StageVerdict {
+    /// Which one, from 1.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+    /// The canary's share of the traffic in it.
+    pub traffic: f64,
+    /// When it began.
+    pub started_at: String,
+}
+
+/// A person's approval before a promotion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApprovalVerdict {
+    /// Whether the policy asks for it.
+    pub needed: bool,
+    /// Whether all is proven and the promotion waits for nothing else.
+    #[serde(default)]
+    pub awaited: bool,
+    /// Who gave it; absent while nobody did.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// When.
+    #[serde(default)]
+    pub at: Option<String>,
+}
+
+impl ApprovalVerdict {
+    /// Whether a promotion has to wait for it.
+    pub fn is_missing(&self) -> bool {
+        self.needed && self.by.is_none()
+    }
 }
 
 /// What to do with the rollout.

@@ -50,6 +50,8 @@ pub enum ProblemKind {
     RolloutConflict,
     /// The rollout has ended already.
     RolloutEnded,
+    /// The rollout cannot go on to another stage.
+    StageNotProven,
     /// The settings have no receiver of this name.
     UnknownReceiver,
     /// No dead notification of this id.
@@ -64,6 +66,8 @@ pub enum ProblemKind {
     TokenExists,
     /// No token of this name.
     UnknownToken,
+    /// The only token with `operate`.
+    LastToken,
     /// A gate of a deploy tool that is closed.
     GateClosed,
     /// A rollout without evidence that is kept.
@@ -90,13 +94,14 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidRequest,
         Self::InvalidQuery,
         Self::UnknownRollout,
         Self::UnknownService,
         Self::RolloutConflict,
         Self::RolloutEnded,
+        Self::StageNotProven,
         Self::UnknownReceiver,
         Self::UnknownNotification,
         Self::UnknownDocument,
@@ -104,6 +109,7 @@ impl ProblemKind {
         Self::Forbidden,
         Self::TokenExists,
         Self::UnknownToken,
+        Self::LastToken,
         Self::GateClosed,
         Self::NoEvidence,
         Self::ShortPast,
@@ -126,6 +132,7 @@ impl ProblemKind {
             Self::UnknownService => "unknown-service",
             Self::RolloutConflict => "rollout-conflict",
             Self::RolloutEnded => "rollout-ended",
+            Self::StageNotProven => "stage-not-proven",
             Self::UnknownReceiver => "unknown-receiver",
             Self::UnknownNotification => "unknown-notification",
             Self::UnknownDocument => "unknown-document",
@@ -133,6 +140,7 @@ impl ProblemKind {
             Self::Forbidden => "forbidden",
             Self::TokenExists => "token-exists",
             Self::UnknownToken => "unknown-token",
+            Self::LastToken => "last-token",
             Self::GateClosed => "gate-closed",
             Self::NoEvidence => "no-evidence",
             Self::ShortPast => "short-past",
@@ -156,6 +164,7 @@ impl ProblemKind {
             Self::UnknownService => "The service is not known",
             Self::RolloutConflict => "Another rollout of this service is live",
             Self::RolloutEnded => "The rollout has ended",
+            Self::StageNotProven => "The rollout cannot go on to another stage",
             Self::UnknownReceiver => "There is no such receiver",
             Self::UnknownNotification => "There is no such dead notification",
             Self::UnknownDocument => "There is no such configuration or execution",
@@ -163,6 +172,7 @@ impl ProblemKind {
             Self::Forbidden => "The token does not allow this",
             Self::TokenExists => "There is a token of this name",
             Self::UnknownToken => "There is no such token",
+            Self::LastToken => "It is the last token that may operate",
             Self::GateClosed => "Not now",
             Self::NoEvidence => "No evidence is kept of this rollout",
             Self::ShortPast => "The service has too short a past",
@@ -196,6 +206,7 @@ impl ProblemKind {
             Self::Forbidden => "Reading needs the scope read, changing anything operate, sending telemetry ingest. Ask for another token.",
             Self::TokenExists => "Take another name, or revoke the token first. One in the settings is removed there.",
             Self::UnknownToken => "See GET /v1/tokens for those that exist.",
+            Self::LastToken => "Make another token with the scope operate first, or put one into the settings.",
             Self::GateClosed => {
                 "The detail has the decision and its reason. The tool asks again by itself; the report of the rollout says more."
             }
@@ -210,6 +221,9 @@ impl ProblemKind {
                 "A service has one live rollout per environment. Wait for the one named in rollout_id, or cancel it with DELETE /v1/rollouts/{id}."
             }
             Self::RolloutEnded => "Nothing is left to do: its verdict stays as it is. Start a new rollout with POST /v1/rollouts.",
+            Self::StageNotProven => {
+                "Wait for the decision promote of this stage, or send force with a reason. The last stage is promoted as a whole: see POST /v1/rollouts/{id}/promote."
+            }
             Self::UnknownPath => "See /docs for the paths that exist.",
             Self::MethodNotAllowed => "The Allow header names the methods that are. See /docs.",
             Self::BodyTooLarge => "Send less. Telemetry goes to the OTLP ports, not here.",

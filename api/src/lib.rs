@@ -8,9 +8,11 @@ pub mod http;
 pub mod metrics;
 pub mod notify;
 pub mod pages;
+mod probe;
 pub mod report;
 pub mod rows;
 
 pub use error::{Problem, ProblemKind};
 pub use http::{Api, Readiness};
+pub use probe::{HttpProber, NoProber};
 pub use rows::Rows;

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use haldane_analyzer::verdict::Verdict;
 use haldane_api::Problem;
 use haldane_api::http::{
-    DecisionBody, DeploymentListBody, EventListBody, MadeTokenBody, NewTokenBody, NotificationListBody, PlanBody, PlanRequestBody,
-    QueryBody, RetriedBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED, TestedBody, TokenListBody,
+    AdvanceBody, DecisionBody, DeploymentListBody, EventListBody, MadeTokenBody, NewTokenBody, NotificationListBody, PlanBody,
+    PlanRequestBody, QueryBody, RetriedBody, RolloutBody, RolloutListBody, StartRolloutBody, TRUNCATED, TestedBody, TokenListBody,
 };
 use haldane_store::fault::innermost;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -181,7 +182,21 @@ impl Client {
         self.read(self.send(request).await?).await
     }
 
-    /// Ends a rollout by a person's decision: `promote` or `rollback`.
+    /// What the last verdict of a rollout rests on, if it is kept.
+    pub(crate) async fn evidence(&self, id: &str) -> Result<Option<Bytes>, ClientError> {
+        match self.send(self.request(Method::GET, &["v1", "rollouts", id, "evidence"])).await {
+            Ok(response) => Ok(Some(response.bytes().await.map_err(|error| self.unreachable(&error))?)),
+            Err(ClientError::Refused(problem)) if problem.status == StatusCode::NOT_FOUND.as_u16() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Goes on to the next stage.
+    pub(crate) async fn advance(&self, id: &str, body: &AdvanceBody) -> Result<RolloutBody, ClientError> {
+        self.read(self.send(self.request(Method::POST, &["v1", "rollouts", id, "advance"]).json(body)).await?).await
+    }
+
+    /// A person's decision: `promote`, `rollback` or `approve`.
     pub(crate) async fn decide(&self, id: &str, decision: &str, body: &DecisionBody) -> Result<RolloutBody, ClientError> {
         self.read(self.send(self.request(Method::POST, &["v1", "rollouts", id, decision]).json(body)).await?).await
     }

@@ -194,7 +194,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Audit(command) => audit::run(command).await,
         Command::Notify(command) => notify::run(command).await,
         Command::Dora(args) => dora::run(args).await,
-        Command::Policy(command) => policy::run(command),
+        Command::Policy(command) => policy::run(command).await,
         Command::Judge(args) => judge::run(args),
         Command::Token(command) => token::run(command).await,
         Command::Completions { shell } => {

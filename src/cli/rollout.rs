@@ -1,7 +1,7 @@
 //! `haldane rollout`: starting, finding, cancelling and deciding rollouts.
 
 use clap::{Args, Subcommand};
-use haldane_api::http::{DecisionBody, RolloutBody};
+use haldane_api::http::{AdvanceBody, DecisionBody, RolloutBody};
 
 use super::client::ListQuery;
 use super::target::{ChangeArgs, ServerArgs};
@@ -33,6 +33,12 @@ pub(crate) enum RolloutCommand {
         after_help = "Example:\n  haldane rollout rollback 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 --reason \"customers report wrong totals\""
     )]
     Rollback(DecideArgs),
+    /// Approve a promotion: it happens once everything is proven
+    #[command(after_help = "Example:\n  haldane rollout approve 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 --reason \"release notes are out\"")]
+    Approve(DecideArgs),
+    /// Go on to the next stage, once its traffic has been moved
+    #[command(after_help = "Example:\n  haldane rollout advance 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11")]
+    Advance(AdvanceArgs),
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +114,26 @@ pub(crate) struct DecideArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AdvanceArgs {
+    /// The rollout.
+    #[arg(value_name = "ROLLOUT")]
+    id: String,
+    /// Why; kept with the rollout.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Go on although the stage is not proven.
+    #[arg(long, requires = "reason")]
+    force: bool,
+    /// Who goes on.
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
+    actor: Option<String>,
+    #[command(flatten)]
+    form: FormArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
 struct FormArgs {
     /// Print JSON.
     #[arg(long)]
@@ -128,6 +154,11 @@ pub(crate) async fn run(command: RolloutCommand) -> Result<Exit, CliError> {
         RolloutCommand::Cancel(args) => print(&args.server.client()?.cancel(&args.id, args.reason.as_deref()).await?, &args.form),
         RolloutCommand::Promote(args) => decide(args, "promote").await,
         RolloutCommand::Rollback(args) => decide(args, "rollback").await,
+        RolloutCommand::Approve(args) => decide(args, "approve").await,
+        RolloutCommand::Advance(args) => {
+            let body = AdvanceBody { reason: args.reason, actor: args.actor.filter(|actor| !actor.is_empty()), force: args.force };
+            print(&args.server.client()?.advance(&args.id, &body).await?, &args.form)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use haldane_analyzer::cohort::Selector;
 use haldane_analyzer::policy::{CheckOverride, JudgeName, KayentaOverrides, PolicyFile, PolicyOverrides};
-use haldane_api::http::{StartRolloutBody, StrategyWord, parse_span};
+use haldane_api::http::{StageBody, StartRolloutBody, StrategyWord, parse_span};
 
 use super::CliError;
 use super::client::{Client, ClientError, DEFAULT_URL};
@@ -53,6 +53,9 @@ pub(crate) struct ChangeArgs {
     /// How it is rolled out.
     #[arg(long, value_enum, default_value_t = StrategyFlag::Canary)]
     strategy: StrategyFlag,
+    /// Steps of the canary's traffic, each with a verdict of its own, such as 10%,50%,100%.
+    #[arg(long, value_name = "SHARE[,…]", value_delimiter = ',', value_parser = step)]
+    stages: Vec<f64>,
     /// From when on both are compared (RFC 3339); when the canary was first seen in the last hour if left out, else now.
     #[arg(long, value_name = "TIME")]
     started_at: Option<String>,
@@ -111,6 +114,9 @@ pub(crate) struct PolicyArgs {
     /// The canary's share of the traffic that the router is configured for, such as 10%; where the canary surely gets another one, nothing is decided.
     #[arg(long, help_heading = POLICY, value_name = "SHARE", value_parser = share)]
     policy_canary_share: Option<f64>,
+    /// A person has to agree before a promotion, with `haldane rollout approve`.
+    #[arg(long, help_heading = POLICY)]
+    policy_approval: bool,
     /// Who judges.
     #[arg(long, help_heading = POLICY, value_name = "NAME", value_parser = judge)]
     policy_judge: Option<JudgeName>,
@@ -152,6 +158,11 @@ impl ChangeArgs {
                 StrategyFlag::BlueGreen => StrategyWord::BlueGreen,
                 StrategyFlag::Rolling => StrategyWord::Rolling,
             }),
+            stages: self
+                .stages
+                .iter()
+                .map(|traffic| StageBody { traffic: *traffic, min_duration_seconds: None, max_duration_seconds: None })
+                .collect(),
             started_at: self.started_at.clone(),
             metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
             policy: Some(self.policy.overrides()?).filter(|overrides| *overrides != PolicyOverrides::default()),
@@ -186,6 +197,8 @@ impl PolicyArgs {
             judge: self.policy_judge,
             kayenta: Some(kayenta).filter(|given| *given != KayentaOverrides::default()),
             metrics: None,
+            gates: None,
+            approval: self.policy_approval.then_some(true),
             checks: Some(self.policy_checks.iter().map(check).collect()).filter(|checks: &Vec<_>| !checks.is_empty()),
         };
         Ok(flags.over(file))
@@ -214,11 +227,16 @@ pub(crate) fn read_policy(file: &Path) -> Result<PolicyOverrides, CliError> {
     serde_saphyr::from_str(&text).map_err(|error| told(&error))
 }
 
-/// `10%` or `0.1`.
+/// `10%` or `0.1`, less than all.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
-    let wrong = || format!("{text:?} is no share of the traffic: write it as 10% or 0.1");
-    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
-    number.trim().parse::<f64>().ok().map(|number| number / unit).filter(|share| *share > 0.0 && *share < 1.0).ok_or_else(wrong)
+    step(text).ok().filter(|share| *share < 1.0).ok_or_else(|| format!("{text:?} is no share of the traffic: write it as 10% or 0.1"))
+}
+
+/// `10%` or `0.1`, or all of it.
+fn step(text: &str) -> Result<f64, String> {
+    let wrong = || format!("{text:?} is no step: write it as 10% or 0.1, up to 100%");
+    let (number, unit) = text.trim().strip_suffix('%').map_or((text.trim(), 1.0), |number| (number, 100.0));
+    number.trim().parse::<f64>().ok().map(|number| number / unit).filter(|share| *share > 0.0 && *share <= 1.0).ok_or_else(wrong)
 }
 
 fn judge(text: &str) -> Result<JudgeName, String> {

@@ -1,6 +1,7 @@
 //! Who may do what: tokens with scopes, kept as their SHA-256 only.
 //!
-//! Always holds: a door asks who comes as soon as any token opens it, from the settings or made while the server runs; all doors of a process look at one list.
+//! Always holds: a door asks who comes as soon as any token opens it, from the settings or made while the server runs, and goes on asking when that one is revoked;
+//! all doors of a process look at one list.
 
 use std::io::Read as _;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -134,6 +135,8 @@ pub struct AccessList(Arc<RwLock<Lists>>);
 struct Lists {
     settings: Vec<Token>,
     kept: Vec<Token>,
+    /// Scopes that tokens of the ledger ever had: revoking the last one opens no door.
+    ever: Vec<Scope>,
 }
 
 /// What came of looking for a token.
@@ -157,19 +160,27 @@ impl PartialEq for AccessList {
 impl AccessList {
     /// The tokens of the settings.
     pub fn new(settings: Vec<Token>) -> Self {
-        Self(Arc::new(RwLock::new(Lists { settings, kept: Vec::new() })))
+        Self(Arc::new(RwLock::new(Lists { settings, ..Lists::default() })))
     }
 
-    /// Takes over the tokens of the ledger.
-    pub fn set_kept(&self, kept: Vec<Token>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).kept = kept;
+    /// Takes over the tokens of the ledger, and the scopes that any token there ever had.
+    pub fn set_kept(&self, kept: Vec<Token>, ever: Vec<Scope>) {
+        let mut lists = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        (lists.kept, lists.ever) = (kept, ever);
     }
 
-    /// Whether any token opens this door, so that it asks for one. The doors of `read` and `operate` are one.
+    /// Whether any token opens or ever opened this door, so that it asks for one. The doors of `read` and `operate` are one.
     pub fn asks(&self, scope: Scope) -> bool {
-        let opens = |token: &Token| token.scopes.iter().any(|has| (*has == Scope::Ingest) == (scope == Scope::Ingest));
+        let same_door = |has: &Scope| (*has == Scope::Ingest) == (scope == Scope::Ingest);
         let lists = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        lists.settings.iter().chain(&lists.kept).any(opens)
+        lists.settings.iter().chain(&lists.kept).flat_map(|token| &token.scopes).chain(&lists.ever).any(same_door)
+    }
+
+    /// Whether any other token than the one of this name may do what needs the scope.
+    pub fn has_another(&self, name: &str, needed: Scope) -> bool {
+        let lists = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let may = |token: &Token| token.name != name && token.scopes.iter().any(|has| has.covers(needed));
+        lists.settings.iter().chain(&lists.kept).any(may)
     }
 
     /// Whether the names of the settings hold this one.
@@ -212,8 +223,10 @@ mod tests {
     fn a_door_asks_once_a_token_opens_it_and_lets_in_by_scope() {
         let list = AccessList::default();
         assert_eq!(list.admit(None, Scope::Operate), Admitted::Yes(None), "without tokens everybody may");
-        list.set_kept(vec![token("sender", &[Scope::Ingest])]);
+        list.set_kept(vec![token("sender", &[Scope::Ingest])], vec![Scope::Ingest]);
         assert!(list.asks(Scope::Ingest) && !list.asks(Scope::Read) && !list.asks(Scope::Operate));
+        list.set_kept(Vec::new(), vec![Scope::Ingest]);
+        assert_eq!(list.admit(None, Scope::Ingest), Admitted::Unknown, "revoking the last token opens no door");
         let list = AccessList::new(vec![token("viewer", &[Scope::Read]), token("deployer", &[Scope::Operate, Scope::Ingest])]);
         let admit = |name: &str, scope| list.admit(TokenDigest::shown(&format!("Bearer secret of {name}")).as_ref(), scope);
         assert_eq!(admit("viewer", Scope::Read), Admitted::Yes(Some("viewer".into())));

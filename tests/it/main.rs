@@ -27,6 +27,8 @@ mod rehearsal;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod stages;
+#[cfg(test)]
 mod traffic;
 #[cfg(test)]
 mod world;

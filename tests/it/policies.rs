@@ -1,7 +1,9 @@
 //! Policies as files: checked by hand, selected by the server, taken over when they change.
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use haldane_store::clock::{Clock as _, SystemClock};
 use serde_json::json;
 
 use crate::traffic::Traffic;
@@ -73,4 +75,32 @@ async fn a_rollout_gets_the_policy_of_the_folder_and_keeps_it() {
     let next = world.start_rollout(&start).await;
     let next = world.get(&format!("/v1/rollouts/{next}")).await.unwrap();
     assert_eq!(next["policy"]["error_relative"], 0.3, "a file with a mistake leaves what it said before in force");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_policy_is_tried_on_past_rollouts() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start().await;
+    Traffic { service: "payment", version: "1.4.0", minutes: 4, requests: 2_000, fails_each: 0 }.send(&world).await;
+    Traffic { service: "payment", version: "1.5.0", minutes: 4, requests: 2_000, fails_each: 50 }.send(&world).await;
+    let started_at = SystemClock.now().minus(Duration::from_secs(300)).to_rfc3339();
+    let start = json!({
+        "service": "payment", "environment": "shop", "started_at": started_at,
+        "baseline": {"service.version": "1.4.0"}, "canary": {"service.version": "1.5.0"}
+    });
+    let id = world.start_rollout(&start).await;
+    world.verdict_when(&id, |verdict| verdict["final"] == true).await;
+    let test = |policy: &str| {
+        let file = dir.path().join("p.yaml");
+        std::fs::write(&file, policy).unwrap();
+        let output = haldane(&["policy", "test", file.to_str().unwrap(), "--since", "1h", "--url", &world.api]);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, told, summary) = test("policy:\n  error_absolute: 0.0005\n");
+    assert!(code == Some(0) && told.is_empty() && summary.contains("1 rollouts judged again, 0 would"), "{told} {summary}");
+    let (code, told, summary) = test("policy:\n  checks: [{name: latency, required: true, weight: 1}]\n");
+    assert!(code == Some(0) && summary.contains("1 would have been decided otherwise"), "{summary}");
+    assert!(told.contains(&id) && told.contains("payment in shop: rollback became promote after"), "{told}");
+    let (code, ..) = test("services: [cart]\npolicy:\n  alpha: 7\n");
+    assert_eq!(code, Some(2), "a file with a mistake is not tried");
 }

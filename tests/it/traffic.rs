@@ -47,6 +47,7 @@ impl Traffic {
             text("service.version", self.version),
             text("service.instance.id", &format!("{}-{instance}", self.version)),
             text("deployment.environment.name", "shop"),
+            text("build.number", &format!("build of {}", self.version)),
         ]
     }
 
@@ -62,6 +63,7 @@ impl Traffic {
             kind: 2,
             start_time_unix_nano: nanos(at),
             end_time_unix_nano: nanos(at.plus(lasted)),
+            attributes: vec![text("session.id", &format!("s{}", number % 50))],
             status: Some(Status { code: if failed { 2 } else { 0 }, ..Status::default() }),
             ..Span::default()
         }

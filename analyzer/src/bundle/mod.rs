@@ -20,14 +20,16 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::{Calibration, Evidence, Pairing, judge};
+use crate::judge::{Calibration, Decision, Evidence, Pairing, judge};
 use crate::policy::{Policy, PolicyError, PolicyOverrides};
-use crate::verdict::{self, Verdict, VerdictSubject};
+use crate::verdict::{self, ApprovalVerdict, StageVerdict, Verdict, VerdictDecision, VerdictSubject};
 
 /// Of this layout. Another one is refused.
 const FORMAT: u32 = 2;
 const HEAD: &str = "haldane.head";
 const VERDICT: &str = "haldane.verdict";
+/// How often another policy looks.
+const LOOK: Duration = Duration::from_secs(60);
 /// A larger file is not written.
 const BYTES_MAX: usize = 64 << 20;
 
@@ -93,7 +95,13 @@ struct Head {
     strategy: String,
     baseline: BTreeMap<String, String>,
     canary: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stage: Option<StageVerdict>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approval: Option<ApprovalVerdict>,
     ended: bool,
+    #[serde(default)]
+    gave_up: bool,
     decided_at_unix_nano: i64,
     policy: PolicyOverrides,
     seed: u64,
@@ -134,6 +142,31 @@ impl Bundle {
     /// When the policy is not one.
     pub fn replay(&self) -> Result<String, PolicyError> {
         Ok(json(&self.judge()?))
+    }
+
+    /// What another policy would have decided on the same evidence, looking each minute, and when. What is undecided at the end of the evidence is `Continue`.
+    ///
+    /// Numbers that only the other policy reads are not in the evidence, and count as not known.
+    ///
+    /// # Errors
+    /// When it is not a policy.
+    pub fn rejudged(&self, policy: &PolicyOverrides) -> Result<(VerdictDecision, Duration), PolicyError> {
+        let policy = Policy::default().with(policy)?;
+        let mut evidence = self.evidence.clone();
+        let whole = evidence.until.since(evidence.started_at);
+        let mut after = Duration::ZERO;
+        while after < whole {
+            after = (after + LOOK).min(whole);
+            evidence.until = evidence.started_at.plus(after);
+            let decision = match judge(&policy, &evidence).decision {
+                Decision::Promote { .. } => VerdictDecision::Promote,
+                Decision::Rollback { .. } => VerdictDecision::Rollback,
+                Decision::Inconclusive { .. } => VerdictDecision::Inconclusive,
+                Decision::Continue { .. } => continue,
+            };
+            return Ok((decision, after));
+        }
+        Ok((VerdictDecision::Continue, whole))
     }
 
     /// As a file.
@@ -192,7 +225,10 @@ impl Bundle {
             strategy: head.strategy,
             baseline_selector: head.baseline,
             canary_selector: head.canary,
+            stage: head.stage,
+            approval: head.approval,
             ended: head.ended,
+            gave_up: head.gave_up,
             decided_at: UnixNanos::new(head.decided_at_unix_nano),
         };
         Ok(Self { subject, policy: head.policy, evidence, verdict: of(VERDICT)?, written_by: head.written_by })
@@ -210,7 +246,10 @@ impl Bundle {
             strategy: subject.strategy,
             baseline: subject.baseline_selector,
             canary: subject.canary_selector,
+            stage: subject.stage,
+            approval: subject.approval,
             ended: subject.ended,
+            gave_up: subject.gave_up,
             decided_at_unix_nano: subject.decided_at.as_nanos(),
             policy: self.policy.clone(),
             seed: evidence.seed,
@@ -244,6 +283,9 @@ mod tests {
             strategy: "canary".into(),
             baseline_selector: BTreeMap::from([("service.version".into(), "1".into())]),
             canary_selector: BTreeMap::from([("service.version".into(), "2".into())]),
+            stage: None,
+            approval: None,
+            gave_up: false,
             ended: false,
             decided_at: evidence.until,
         };
@@ -275,6 +317,18 @@ mod tests {
             let _ = Bundle::read(damaged.into());
             assert!(Bundle::read(file[..at].to_vec().into()).is_err());
         }
+    }
+
+    #[test]
+    fn another_policy_decides_otherwise_or_at_another_time() {
+        let told = bundle(World { windows: 60, ..World::default() }.evidence());
+        let of = |policy: PolicyOverrides| told.rejudged(&policy).unwrap();
+        let (decision, soon) = of(PolicyOverrides::default());
+        assert_eq!(decision, VerdictDecision::Promote);
+        let (decision, later) = of(PolicyOverrides { min_duration_seconds: Some(480), ..PolicyOverrides::default() });
+        assert!(decision == VerdictDecision::Promote && later > soon && later == Duration::from_secs(480), "{later:?}");
+        let never = PolicyOverrides { min_requests: Some(10_000_000), ..PolicyOverrides::default() };
+        assert_eq!(of(never), (VerdictDecision::Continue, Duration::from_secs(600)));
     }
 
     proptest! {

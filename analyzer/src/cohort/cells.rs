@@ -11,8 +11,8 @@ use haldane_store::schema::{BUCKET_SECONDS, OTHER_OPERATION};
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
 use super::columns::{Columns, optional, text, unsigned};
-use super::gather::GatherError;
-use crate::judge::{CallCount, Cell, ErrorCount, Names, Role};
+use super::gather::{GatherError, Question};
+use crate::judge::{CallCount, Cell, ErrorCount, Evidence, Names, Pairing, Role};
 
 type CellKey = (UnixNanos, Role, Arc<str>, Arc<str>);
 type ErrorKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
@@ -71,6 +71,11 @@ impl CellRows {
         }
         self.limit();
         Ok(())
+    }
+
+    /// How many keys of the kind that has most.
+    pub(super) fn keys(&self) -> usize {
+        self.cells.len().max(self.errors.len()).max(self.calls.len())
     }
 
     /// How wide the windows are.
@@ -250,8 +255,15 @@ impl CellRows {
     }
 
     /// All cells, errors and calls, sorted by time.
-    pub(super) fn finish(self) -> (Vec<Cell>, Vec<ErrorCount>, Vec<CallCount>) {
+    fn finish(self) -> (Vec<Cell>, Vec<ErrorCount>, Vec<CallCount>) {
         (self.cells.into_values().collect(), self.errors.into_values().collect(), self.calls.into_values().collect())
+    }
+
+    /// All of it as evidence, with the concurrent pairing.
+    pub(super) fn into_evidence(self, question: &Question<'_>) -> Evidence {
+        let window = self.window();
+        let (cells, errors, calls) = self.finish();
+        Evidence { cells, errors, calls, ..Evidence::new(question.seed, Pairing::Concurrent, window, question.started_at, question.until) }
     }
 
     fn cell(&mut self, at: UnixNanos, cohort: Role, operation: &str, instance: &str) -> &mut Cell {

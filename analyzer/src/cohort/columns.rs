@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, MapArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use haldane_store::UnixNanos;
 
@@ -43,6 +43,10 @@ impl Columns<'_> {
         self.column(column)?.as_string_opt::<i32>().cloned().ok_or(self.unexpected(column))
     }
 
+    pub(super) fn map(&self, column: &'static str) -> Result<&MapArray, GatherError> {
+        self.batch.column_by_name(column).and_then(|column| column.as_map_opt()).ok_or(self.unexpected(column))
+    }
+
     pub(crate) fn longs(&self, column: &'static str) -> Result<Int64Array, GatherError> {
         self.column(column)?.as_primitive_opt::<Int64Type>().cloned().ok_or(self.unexpected(column))
     }
@@ -55,6 +59,11 @@ impl Columns<'_> {
         let micros = self.column(column)?.as_primitive_opt::<TimestampMicrosecondType>().ok_or(self.unexpected(column))?;
         Ok(micros.values().iter().map(|micros| UnixNanos::new(micros.saturating_mul(1_000))).collect())
     }
+}
+
+/// A column of texts.
+pub(super) fn strings(column: &ArrayRef) -> Option<&StringArray> {
+    column.as_string_opt::<i32>()
 }
 
 /// A text, empty where there is none.

@@ -12,7 +12,7 @@ use super::columns;
 use super::predicate::{Source, source_of, where_clause};
 use super::selector::Selector;
 use super::sql;
-use crate::judge::{Evidence, Pairing, Role};
+use crate::judge::{Evidence, Role};
 use crate::query::{Engine, QueryError, instant};
 
 /// What evidence is wanted.
@@ -28,6 +28,13 @@ pub(crate) struct Question<'a> {
     /// How much of the baseline before `started_at` is read.
     pub(crate) history: Duration,
     pub(crate) seed: u64,
+}
+
+impl Question<'_> {
+    /// From here on the baseline is read.
+    pub(super) fn from(&self) -> UnixNanos {
+        self.started_at.minus(self.history)
+    }
 }
 
 /// Why evidence could not be gathered.
@@ -58,7 +65,7 @@ impl Classified for GatherError {
 /// Reads all cells and errors of both cohorts. The pairing is concurrent; the caller may choose the other one. Of a service that is too large for windows
 /// of 10 s, windows of a minute or more are made, and its rarest operations are put together.
 pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<Evidence, GatherError> {
-    let from = question.started_at.minus(question.history);
+    let from = question.from();
     let mut rows = CellRows::default();
     for (role, selector, since) in [(Role::Baseline, question.baseline, from), (Role::Canary, question.canary, question.started_at)] {
         let range = format!("time >= {} AND time < {}", instant(since), instant(question.until));
@@ -75,14 +82,12 @@ pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<E
             engine.each(&sql, |batch| rows.add_calls(role, batch)).await?;
         }
     }
-    let window = rows.window();
-    let (cells, errors, calls) = rows.finish();
-    Ok(Evidence { cells, errors, calls, ..Evidence::new(question.seed, Pairing::Concurrent, window, question.started_at, question.until) })
+    Ok(rows.into_evidence(question))
 }
 
 /// How many rows [`gather`] would read for the baseline.
 pub(crate) async fn count_rows(engine: &Engine, question: &Question<'_>) -> Result<u64, GatherError> {
-    let since = question.started_at.minus(question.history);
+    let since = question.from();
     let range = format!("time >= {} AND time < {}", instant(since), instant(question.until));
     let chosen = where_clause(question.service, question.environment, question.baseline);
     let (table, chosen) = match source_of(question.baseline) {

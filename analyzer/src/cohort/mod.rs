@@ -3,18 +3,23 @@
 mod cells;
 mod columns;
 mod gather;
+mod impact;
 mod predicate;
 mod samples;
 mod selector;
 mod sql;
+mod together;
 
 pub use gather::GatherError;
+pub use impact::{ChangedAttribute, Impact, NewError, UsersMet};
 pub use samples::MetricSqlError;
 pub use selector::{MATCHERS_MAX, Selector, SelectorError};
 
 pub(crate) use columns::{Columns, text, unsigned};
 pub(crate) use gather::{Question, count_rows, first_seen, gather};
+pub(crate) use impact::impact;
 pub(crate) use samples::{add_samples, try_sql};
+pub(crate) use together::{TOGETHER_MAX, can_share, gather_together};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -24,7 +24,7 @@ pub(super) struct Conditions {
 }
 
 /// The resource attributes that are columns of `red`.
-const ROLLUP_COLUMNS: &[(&str, &str)] = &[
+pub(super) const ROLLUP_COLUMNS: &[(&str, &str)] = &[
     ("service.version", "service_version"),
     ("service.namespace", "service_namespace"),
     ("service.instance.id", "service_instance_id"),

@@ -11,6 +11,35 @@ pub(super) fn red_sql(chosen: &str, range: &str) -> String {
     )
 }
 
+/// What selectors ask of a roll-up, for rows that are told apart after they were read.
+const PLACE: &str = "service_name, coalesce(deployment_environment_name, 'default') AS environment, service_version, service_namespace, service_instance_id,
+         deployment_environment_name, cohort_attributes";
+
+/// As [`red_sql`], with [`PLACE`].
+pub(super) fn shared_red_sql(chosen: &str, range: &str) -> String {
+    format!(
+        "SELECT {PLACE}, time, operation, requests, errors, duration_scale, duration_zero_count, duration_offset,
+         duration_counts, error_trace_id, slow_trace_id FROM red
+         WHERE {chosen} AND {range} AND span_kind IN {REQUEST_KINDS}"
+    )
+}
+
+/// As [`errors_sql`], with [`PLACE`].
+pub(super) fn shared_errors_sql(chosen: &str, range: &str) -> String {
+    format!(
+        "SELECT {PLACE}, time, operation, fingerprint, source, error_type, message, count, trace_id FROM errors WHERE {chosen} AND {range}"
+    )
+}
+
+/// As [`calls_sql`], not added up, with [`PLACE`].
+pub(super) fn shared_calls_sql(chosen: &str, range: &str) -> String {
+    format!(
+        "SELECT {PLACE}, time, span_kind, CASE WHEN span_kind = 'INTERNAL' THEN '' ELSE operation END AS name,
+         requests AS count, errors FROM red
+         WHERE {chosen} AND {range} AND span_kind IN ('CLIENT', 'PRODUCER', 'INTERNAL')"
+    )
+}
+
 /// The same columns, one row a span, as the roll-up would have made them.
 pub(super) fn spans_sql(chosen: &str, range: &str) -> String {
     format!(

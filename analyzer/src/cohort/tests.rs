@@ -80,6 +80,53 @@ async fn spans_and_rollups_give_the_same_evidence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_together_is_what_is_read_alone() {
+    let place = |row: &Value, service: &str, environment: &str, lane: &str| {
+        let mut row = row.as_object().unwrap().clone();
+        row.insert("service_name".into(), service.into());
+        row.insert("deployment_environment_name".into(), if environment == "default" { Value::Null } else { environment.into() });
+        row.insert("cohort_attributes".into(), json!({"k8s.deployment.name": lane}));
+        Value::Object(row)
+    };
+    let (mut red, mut errors) = (Vec::new(), Vec::new());
+    for (number, service) in ["cart", "payment", "it's"].into_iter().enumerate() {
+        for (second, version, environment) in
+            [(60, "1", "shop"), (101, "1", "shop"), (102, "2", "shop"), (118, "2", "default"), (150, "2", "shop")]
+        {
+            let (_, row) = request(second, version, number == 1);
+            red.push(place(&row, service, environment, if second > 110 { "b" } else { "a" }));
+            let mut call = row.as_object().unwrap().clone();
+            call.extend([("span_kind".to_owned(), json!("CLIENT")), ("requests".to_owned(), json!(number + 2))]);
+            red.push(place(&Value::Object(call), service, environment, "a"));
+            let error = json!({"time": at(second - second % 10), "service_version": version, "operation": "POST /pay", "fingerprint": "f", "source": "exception",
+                "error_type": "Boom", "message": "m", "count": second, "trace_id": "t9"});
+            errors.push(place(&error, service, environment, "a"));
+        }
+    }
+    let (_dir, engine) = engine_over(vec![(TableName::Red, red), (TableName::Errors, errors)]).await;
+    let versions = (Selector::version("1").unwrap(), Selector::version("2").unwrap());
+    let lanes = (Selector::parse("k8s.deployment.name=a").unwrap(), Selector::parse("k8s.deployment.name=b,service.version=2").unwrap());
+    let service = |name: &str| ServiceName::parse(name).unwrap();
+    let places = [
+        (service("payment"), Environment::parse("shop").unwrap(), &versions),
+        (service("it's"), Environment::parse("shop").unwrap(), &lanes),
+        (service("payment"), Environment::unnamed(), &versions),
+        (service("nobody"), Environment::unnamed(), &versions),
+    ];
+    let questions: Vec<Question<'_>> =
+        places.iter().map(|(service, environment, cohorts)| question(service, environment, cohorts)).collect();
+    assert!(questions.iter().all(can_share));
+    let together = gather_together(&engine, &questions).await.unwrap();
+    for (question, together) in questions.iter().zip(together) {
+        assert_eq!(together, Some(gather(&engine, question).await.unwrap()), "{question:?}");
+    }
+    let seen = gather(&engine, &questions[1]).await.unwrap();
+    assert!(seen.cells.len() == 3 && seen.errors.len() > 1 && seen.calls.len() > 1, "{seen:?}");
+    let apart = (Selector::parse("tenant=a").unwrap(), versions.1.clone());
+    assert!(!can_share(&question(&places[0].0, &places[0].1, &apart)), "spans are read alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_add_up_and_the_first_sight_is_a_window() {
     let error = |second: i64| {
         json!({"time": at(second), "service_name": "payment", "service_version": "2", "operation": "POST /pay",

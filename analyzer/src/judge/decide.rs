@@ -33,6 +33,7 @@ pub(super) fn decide(
     let elapsed = evidence.until.since(evidence.started_at);
     let bar = -policy.alpha().ln();
     let worst = strongest(&comparisons, |_| true).filter(|_| ln_risk >= bar && baseline.requests > 0 && canary.requests > 0);
+    let worst = worst.or_else(|| comparisons.iter().position(|one| one.broken));
     let (decision, culprits) = match worst {
         // Neither harm nor its absence can be shown by a comparison that is not one.
         Some(index) if misrouted(&comparisons).is_some() => {
@@ -169,6 +170,8 @@ fn doubts(
         let bar = -policy.beta().ln();
         if one.kind == CheckKind::Throughput && one.finding == Finding::Undecided {
             doubts.push(Doubt::Throughput { reason: one.reason.clone() });
+        } else if is_gate(one) && one.finding != Finding::NotWorse {
+            doubts.push(Doubt::Gate { reason: one.reason.clone() });
         } else if one.required && one.kind != CheckKind::Throughput && (one.ln_promote.is_nan() || one.ln_promote < bar) {
             let reason = format!("{}{}", one.reason, wording::outlook(one.detectable));
             doubts.push(Doubt::Unproven { comparison: one.name.clone(), reason });
@@ -178,6 +181,11 @@ fn doubts(
         doubts.push(Doubt::TooEarly { left: policy.min_duration().saturating_sub(elapsed) });
     }
     doubts
+}
+
+/// A limit that holds whatever the baseline does.
+fn is_gate(one: &Comparison) -> bool {
+    matches!(one.kind, CheckKind::Slo | CheckKind::Resource | CheckKind::Probe | CheckKind::MinTraffic)
 }
 
 fn suspicious(comparison: &Comparison) -> Doubt {

@@ -171,6 +171,11 @@ pub enum Doubt {
         /// What was seen.
         reason: String,
     },
+    /// A limit is passed, or it is not known whether it is kept.
+    Gate {
+        /// What was seen.
+        reason: String,
+    },
 }
 
 /// What was seen of one cohort.
@@ -207,6 +212,8 @@ pub struct Comparison {
     pub absolute: Option<f64>,
     /// `ln` of the evidence for a rollback.
     pub ln_e: f64,
+    /// Whether it demands a rollback by itself: a limit that was passed.
+    pub broken: bool,
     /// `ln` of the evidence for a promotion.
     pub ln_promote: f64,
     /// The noise that was allowed for.
@@ -234,6 +241,7 @@ impl Comparison {
             relative: 0.0,
             absolute: None,
             ln_e: 0.0,
+            broken: false,
             ln_promote: 0.0,
             noise: None,
             detectable: None,

@@ -257,6 +257,7 @@ fn comparison(
         relative: policy.latency_rollback,
         absolute: None,
         ln_e: answer.ln_e,
+        broken: false,
         ln_promote: answer.ln_promote,
         noise: (finding != Finding::NoData).then_some(answer.shown),
         // The ratio of exceedances says little to people; the time to a decision does.

@@ -26,6 +26,7 @@ mod tally;
 
 mod calls;
 mod error_rate;
+mod gates;
 mod kayenta;
 mod latency;
 mod log_errors;
@@ -82,12 +83,14 @@ fn by_evidence(policy: &Policy, evidence: &Evidence, table: &Table<'_>) -> Judge
             CheckKind::NewErrors => comparisons.push(new_errors.clone()),
             CheckKind::LogErrors => comparisons.extend(log_errors.iter().map(|known| known.comparison.clone())),
             // Listed by themselves.
-            CheckKind::Metric => {}
+            CheckKind::Metric | CheckKind::Slo | CheckKind::Resource | CheckKind::Probe | CheckKind::MinTraffic => {}
             CheckKind::SampleRatio => comparisons.extend(sample_ratio::compare_share(table, policy)),
             CheckKind::Calls => comparisons.extend(calls.iter().map(|(comparison, _)| comparison.clone())),
         }
     }
     comparisons.extend(policy.metrics().iter().map(|check| metric::compare_metric(policy, check, evidence)));
+    let gates: Vec<_> = policy.gates().iter().map(|gate| gates::compare_gate(gate, policy, evidence, table, &comparisons)).collect();
+    comparisons.extend(gates);
     if let Some(calibration) = &evidence.calibration {
         calibration::apply(calibration, policy, &mut comparisons);
     }

@@ -2,6 +2,7 @@ pub(crate) mod world;
 
 mod alarms;
 mod broken;
+mod gates;
 mod instances;
 mod numbers;
 mod rules;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::kayenta::Label;
-use crate::policy::MetricCheck;
+use crate::policy::{Gate, Limit, MetricCheck};
 use crate::stats::effect::RatioInterval;
 use crate::stats::likelihood::PairCounts;
 
@@ -137,6 +137,76 @@ pub(super) fn metric(
         }
         (Some(baseline), Some(canary), None) => format!("{name}: {} against {}", value(canary), value(baseline)),
         _ => format!("{name}: no minutes yet in which both cohorts reported it"),
+    }
+}
+
+/// "slo_error_rate: 2.30 % of requests fail (46 of 2,000), at most 1 % may".
+pub(super) fn slo(gate: &Gate, value: Option<f64>, (requests, events): (f64, f64), both: bool) -> String {
+    let name = shortened(&gate.name);
+    let Some(value) = value else { return format!("{name}: no requests of the canary yet") };
+    let seen = match &gate.limit {
+        Limit::Latency { quantile: q, max_seconds } => format!(
+            "{} latency is {} ({} of {} requests above the limit), at most {} is allowed",
+            quantile(*q),
+            seconds(value),
+            count(events),
+            count(requests),
+            seconds(*max_seconds)
+        ),
+        Limit::ErrorRate { max } => {
+            format!(
+                "{} % of requests fail ({} of {}), at most {} % may",
+                significant(value * 100.0),
+                count(events),
+                count(requests),
+                exact(max * 100.0)
+            )
+        }
+        Limit::Resource { .. } | Limit::Probe { .. } | Limit::Traffic { .. } => significant(value),
+    };
+    format!("{name}: {seen}{}", beyond_too(both))
+}
+
+/// "container.cpu.utilization: 0.91 for the last minute, at most 0.8 is allowed".
+pub(super) fn resource(gate: &Gate, latest: Option<f64>, (max, unit): (f64, &str), both: bool, unknown: Option<&str>) -> String {
+    let name = shortened(&gate.name);
+    let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+    match (latest, unknown) {
+        (_, Some(why)) => format!("{name} cannot be read: {}", shortened(why)),
+        (None, None) => format!("{name}: no minute of the canary yet"),
+        (Some(value), None) => {
+            format!("{name}: {}{unit} in the last minute, at most {}{unit} is allowed{}", significant(value), exact(max), beyond_too(both))
+        }
+    }
+}
+
+/// A limit as it was given.
+fn exact(limit: f64) -> String {
+    format!("{}", (limit * 1e9).round() / 1e9)
+}
+
+fn beyond_too(both: bool) -> &'static str {
+    if both { "; the baseline is beyond it too, so that a rollback would mend nothing" } else { "" }
+}
+
+/// "probe: 3 wrong answers in a row: …".
+pub(super) fn probe(gate: &Gate, wrong: Option<usize>, last: Option<&str>) -> String {
+    let name = shortened(&gate.name);
+    let last = last.map(|last| format!(": {}", shortened(last))).unwrap_or_default();
+    match wrong {
+        None => format!("{name}: not answered yet{last}"),
+        Some(0) => format!("{name}: answered as it should"),
+        Some(1) => format!("{name}: a wrong answer{last}"),
+        Some(wrong) => format!("{name}: {wrong} wrong answers in a row{last}"),
+    }
+}
+
+/// "min_traffic: 0.4 requests a second, at least 2 are needed".
+pub(super) fn traffic(gate: &Gate, value: Option<f64>, least: f64) -> String {
+    let name = shortened(&gate.name);
+    match value {
+        None => format!("{name}: no time has passed yet"),
+        Some(value) => format!("{name}: {} requests a second, at least {} are needed", significant(value), exact(least)),
     }
 }
 

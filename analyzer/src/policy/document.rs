@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{JudgeName, JudgeRule, MetricCheck, MetricSource, Policy};
+use super::{Gate, JudgeName, JudgeRule, Limit, MetricCheck, MetricSource, Policy};
 use crate::kayenta::Direction;
 
 /// The policy in force, written out.
@@ -50,6 +50,28 @@ pub struct PolicyDocument {
     pub checks: Vec<CheckDocument>,
     /// The numbers that are compared beside them.
     pub metrics: Vec<MetricDocument>,
+    /// The limits that hold whatever the baseline does.
+    pub gates: Vec<GateDocument>,
+    /// Whether a person has to agree before a promotion.
+    pub approval: bool,
+}
+
+/// A limit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct GateDocument {
+    /// Its name in verdicts.
+    pub name: String,
+    /// `slo`, `resource`, `probe` or `min_traffic`.
+    pub kind: String,
+    /// What is held to the limit: `error_rate`, `latency_p95`, a metric, an address, `requests_per_second`.
+    pub of: String,
+    /// The limit: at most, of `min_traffic` at least; the status of a probe.
+    pub limit: f64,
+    /// Whether passing it demands a rollback; else it only holds a promotion.
+    pub critical: bool,
+    /// Its part of the false-alarm budget.
+    pub weight: f64,
 }
 
 /// How Kayenta's judge is asked.
@@ -137,7 +159,23 @@ impl From<&Policy> for PolicyDocument {
                 .map(|check| CheckDocument { name: check.kind.name().into(), required: check.required, weight: policy.weight(check.kind) })
                 .collect(),
             metrics: policy.metrics.iter().map(|check| MetricDocument::new(check, policy)).collect(),
+            gates: policy.gates.iter().map(|gate| GateDocument::new(gate, policy)).collect(),
+            approval: policy.approval,
         }
+    }
+}
+
+impl GateDocument {
+    fn new(gate: &Gate, policy: &Policy) -> Self {
+        let (of, limit) = match &gate.limit {
+            Limit::ErrorRate { max } => ("error_rate".to_owned(), *max),
+            Limit::Latency { quantile, max_seconds } => (format!("latency_p{}", (quantile * 1e4).round() / 100.0), *max_seconds),
+            Limit::Resource { metric, max, .. } => (metric.clone(), *max),
+            Limit::Probe { url, status, .. } => (url.clone(), f64::from(*status)),
+            Limit::Traffic { min_per_second } => ("requests_per_second".to_owned(), *min_per_second),
+        };
+        let (name, kind, weight) = (gate.name.clone(), gate.kind().name().to_owned(), policy.gate_weight(gate));
+        Self { name, kind, of, limit, critical: gate.critical, weight }
     }
 }
 

@@ -4,13 +4,15 @@
 
 mod document;
 pub mod folder;
+mod gates;
 mod metrics;
 mod overrides;
 
 use std::time::Duration;
 
-pub use document::{CheckDocument, PolicyDocument};
+pub use document::{CheckDocument, GateDocument, PolicyDocument};
 pub use folder::{NamedPolicy, PolicyChange, PolicyFile, PolicyFileError, PolicyFolder};
+pub use gates::{Gate, GateKind, GateOverride, Limit};
 pub use metrics::{MetricCheck, MetricCheckOverride, MetricSource};
 pub use overrides::{CheckOverride, JudgeName, KayentaOverrides, PolicyError, PolicyMistake, PolicyOverrides};
 
@@ -33,6 +35,8 @@ pub struct Policy {
     pub(crate) judge: JudgeRule,
     pub(crate) checks: Vec<CheckPolicy>,
     pub(crate) metrics: Vec<MetricCheck>,
+    pub(crate) gates: Vec<Gate>,
+    pub(crate) approval: bool,
 }
 
 /// How much worse a rate may be: the larger of a share of the baseline and an absolute difference.
@@ -89,6 +93,14 @@ pub enum CheckKind {
     SampleRatio,
     /// Is a plain number worse? One check for each that the policy lists under `metrics`.
     Metric,
+    /// Does it keep its service level? One for each gate of this kind.
+    Slo,
+    /// Does it keep within its resources?
+    Resource,
+    /// Does an address answer?
+    Probe,
+    /// Does it get enough traffic?
+    MinTraffic,
 }
 
 /// One check of a policy.
@@ -118,6 +130,10 @@ impl CheckKind {
             Self::Calls => "calls",
             Self::SampleRatio => "sample_ratio",
             Self::Metric => "metric",
+            Self::Slo => "slo",
+            Self::Resource => "resource",
+            Self::Probe => "probe",
+            Self::MinTraffic => "min_traffic",
         }
     }
 
@@ -133,7 +149,14 @@ impl CheckKind {
             Self::ErrorRate => CheckPolicy { kind: self, required: true, weight: 0.4 },
             Self::Latency => CheckPolicy { kind: self, required: true, weight: 0.4 },
             Self::NewErrors | Self::LogErrors => CheckPolicy { kind: self, required: false, weight: 0.1 },
-            Self::Throughput | Self::Calls | Self::SampleRatio | Self::Metric => CheckPolicy { kind: self, required: false, weight: 0.0 },
+            Self::Throughput
+            | Self::Calls
+            | Self::SampleRatio
+            | Self::Metric
+            | Self::Slo
+            | Self::Resource
+            | Self::Probe
+            | Self::MinTraffic => CheckPolicy { kind: self, required: false, weight: 0.0 },
         }
     }
 }
@@ -157,6 +180,8 @@ impl Default for Policy {
             judge: JudgeRule::Default,
             checks: CheckKind::ALL.map(CheckKind::default_policy).to_vec(),
             metrics: Vec::new(),
+            gates: Vec::new(),
+            approval: false,
         }
     }
 }
@@ -211,14 +236,46 @@ impl Policy {
         &self.metrics
     }
 
+    /// The limits that hold whatever the baseline does.
+    pub fn gates(&self) -> &[Gate] {
+        &self.gates
+    }
+
+    /// Whether a person has to agree before a promotion.
+    pub fn approval(&self) -> bool {
+        self.approval
+    }
+
+    /// Without what only the present can be asked.
+    #[must_use]
+    pub(crate) fn without_probes(mut self) -> Self {
+        self.gates.retain(|gate| gate.kind() != CheckKind::Probe);
+        self
+    }
+
+    /// All numbers that are read: those that are compared, and those that have limits.
+    pub(crate) fn sampled(&self) -> Vec<MetricCheck> {
+        self.metrics.iter().cloned().chain(self.gates.iter().filter_map(Gate::sampled)).collect()
+    }
+
     /// The part of the false-alarm budget that the comparison of a number has.
     pub(crate) fn metric_weight(&self, check: &MetricCheck) -> f64 {
+        self.part(check.weight)
+    }
+
+    /// The part of the false-alarm budget that a limit has.
+    pub(crate) fn gate_weight(&self, gate: &Gate) -> f64 {
+        self.part(gate.weight)
+    }
+
+    fn part(&self, weight: f64) -> f64 {
         let total = self.total_weight();
-        if total > 0.0 { check.weight / total } else { 0.0 }
+        if total > 0.0 { weight / total } else { 0.0 }
     }
 
     fn total_weight(&self) -> f64 {
-        self.checks.iter().map(|check| check.weight).chain(self.metrics.iter().map(|check| check.weight)).sum()
+        let others = self.metrics.iter().map(|check| check.weight).chain(self.gates.iter().map(|gate| gate.weight));
+        self.checks.iter().map(|check| check.weight).chain(others).sum()
     }
 }
 

@@ -6,7 +6,7 @@ use haldane_store::{Classified, Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CheckKind, CheckPolicy, JudgeRule, KayentaRule, MetricCheckOverride, Policy};
+use super::{CheckKind, CheckPolicy, GateOverride, JudgeRule, KayentaRule, MetricCheckOverride, Policy};
 
 /// What a rollout asks to be different from the default policy. Whatever is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -64,6 +64,12 @@ pub struct PolicyOverrides {
     /// Plain numbers to compare beside them: OTLP metrics, or what SQL finds; at most 20.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Vec<MetricCheckOverride>>,
+    /// Limits that hold whatever the baseline does; at most 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gates: Option<Vec<GateOverride>>,
+    /// Whether a person has to agree before a promotion, with `POST /v1/rollouts/{id}/approve`; `false` if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<bool>,
 }
 
 impl PolicyOverrides {
@@ -88,6 +94,8 @@ impl PolicyOverrides {
             kayenta: self.kayenta.or(below.kayenta),
             checks: self.checks.or(below.checks),
             metrics: self.metrics.or(below.metrics),
+            gates: self.gates.or(below.gates),
+            approval: self.approval.or(below.approval),
         }
     }
 }
@@ -200,6 +208,14 @@ pub enum PolicyMistake {
         /// What is wrong with it.
         wrong: &'static str,
     },
+    /// A limit that cannot be kept like that.
+    #[error("gates: {name}: {wrong}")]
+    Gate {
+        /// The name it has.
+        name: String,
+        /// What is wrong with it.
+        wrong: String,
+    },
     /// Named twice.
     #[error("the check {name} is listed twice")]
     RepeatedCheck {
@@ -238,6 +254,11 @@ impl Policy {
         if let Some(metrics) = &overrides.metrics {
             self.metrics = super::metrics::checks_of(metrics, &mut mistakes);
         }
+        if let Some(gates) = &overrides.gates {
+            let taken: Vec<&str> = self.metrics.iter().map(|check| check.name.as_str()).collect();
+            self.gates = super::gates::gates_of(gates, &taken, &mut mistakes);
+        }
+        self.approval = overrides.approval.unwrap_or(self.approval);
         self.find_contradictions(&mut mistakes);
         if mistakes.is_empty() { Ok(self) } else { Err(PolicyError { mistakes }) }
     }
@@ -274,6 +295,7 @@ impl Policy {
                 ("checks", overrides.checks.is_some()),
                 ("metrics", overrides.metrics.is_some()),
                 ("canary_share", overrides.canary_share.is_some()),
+                ("gates", overrides.gates.is_some()),
             ];
             let unused = unused.into_iter().filter(|(_, given)| *given);
             mistakes.extend(unused.map(|(field, _)| PolicyMistake::NotKayentas { field }));

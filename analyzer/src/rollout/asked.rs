@@ -115,7 +115,7 @@ impl Rollouts {
         if request.baseline == request.canary && request.pairing == Pairing::Concurrent {
             return Err(AnalysisError::SameCohorts { selector: request.canary.to_string() });
         }
-        let policy = Policy::default().with(&request.policy)?;
+        let policy = Policy::default().with(&request.policy)?.without_probes();
         let turn = self.asking.clone().try_acquire_owned().map_err(|_| AnalysisError::Busy)?;
         let question = Question {
             service: &request.service,
@@ -130,7 +130,7 @@ impl Rollouts {
         };
         try_sql(&self.engine, &question, policy.metrics()).await?;
         let mut evidence = gather(&self.engine, &question).await?;
-        add_samples(&self.engine, &question, policy.metrics(), &mut evidence).await?;
+        add_samples(&self.engine, &question, &policy.sampled(), &mut evidence).await?;
         let evidence = Evidence { pairing: request.pairing, ..evidence };
         let subject = VerdictSubject {
             rollout_id: String::new(),
@@ -140,7 +140,10 @@ impl Rollouts {
             strategy: "analysis".to_owned(),
             baseline_selector: request.baseline.matchers().clone(),
             canary_selector: request.canary.matchers().clone(),
+            stage: None,
+            approval: None,
             ended: true,
+            gave_up: false,
             decided_at: self.clock.now(),
         };
         let judging = tokio::task::spawn_blocking(move || {

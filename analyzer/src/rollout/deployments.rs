@@ -155,6 +155,10 @@ mod tests {
             policy: PolicyOverrides::default(),
             policy_name: String::new(),
             metadata: commit.map(|time| (COMMIT_TIME.to_owned(), time.to_owned())).into_iter().collect(),
+            stages: Vec::new(),
+            stage: 0,
+            stage_started_at: None,
+            approval: None,
         }
     }
 

@@ -104,6 +104,9 @@ impl Rollouts {
         }
         let (request, policy_name) = self.with_policy(request);
         let policy = Policy::default().with(&request.policy)?;
+        for stage in 0..request.stages.len() {
+            Policy::default().with(&Rollout { stage, ..self.draft(&request, Origin::Requested, self.clock.now()) }.policy_now())?;
+        }
         if let Some(key) = &request.idempotency_key
             && let Some(row) = self.ledger.rollout_by_key(key).await?
         {
@@ -172,6 +175,10 @@ impl Rollouts {
             policy: request.policy.clone(),
             policy_name: String::new(),
             metadata: request.metadata.clone(),
+            stages: request.stages.clone(),
+            stage: 0,
+            stage_started_at: None,
+            approval: None,
         }
     }
 
@@ -392,7 +399,8 @@ impl Rollouts {
     /// Of one that has ended, whoever ended it, the ledger alone knows.
     fn cached(&self, rollout: &Rollout) -> Option<Judged> {
         let verdicts = self.live.verdicts.read().unwrap_or_else(PoisonError::into_inner);
-        verdicts.get(&rollout.id).filter(|_| rollout.ended_at.is_none()).cloned()
+        let judged = verdicts.get(&rollout.id).filter(|judged| rollout.ended_at.is_none() && rollout.is_of_this_stage(&judged.verdict));
+        judged.cloned()
     }
 
     /// What has ended is read from the ledger.
@@ -401,7 +409,7 @@ impl Rollouts {
         self.ring();
     }
 
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
         self.live.bell.send_modify(|rung| *rung = rung.wrapping_add(1));
     }
 }

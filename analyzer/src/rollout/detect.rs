@@ -138,6 +138,7 @@ async fn open(desk: &Rollouts, service: &ServiceSummary, canary: &VersionSummary
     let cohorts = (Selector::version(&baseline.version), Selector::version(&canary.version));
     // Telemetry may carry names that no rollout can have, such as one of 300 bytes; those are not judged by themselves.
     let ((Ok(name), Ok(environment)), (Ok(from), Ok(to))) = (names, cohorts) else { return Ok(None) };
+    let metadata = desk.marked(&service.service, &service.environment, &canary.version).await?;
     let request = StartRollout {
         service: name,
         environment,
@@ -146,7 +147,8 @@ async fn open(desk: &Rollouts, service: &ServiceSummary, canary: &VersionSummary
         strategy: Strategy::Canary,
         started_at: None,
         policy: PolicyOverrides::default(),
-        metadata: BTreeMap::new(),
+        stages: Vec::new(),
+        metadata,
         idempotency_key: None,
         actor: HALDANE.to_owned(),
     };

@@ -92,6 +92,66 @@ impl Classified for FindError {
     }
 }
 
+/// Why a rollout did not go on to its next stage, or was not approved.
+#[derive(Debug, thiserror::Error)]
+pub enum AdvanceError {
+    /// It has ended.
+    #[error("the rollout {id} has already ended: {state}")]
+    Ended {
+        /// Which one.
+        id: RolloutId,
+        /// How it ended.
+        state: &'static str,
+    },
+    /// It is in its last stage.
+    #[error("the rollout {id} has no further stage: it has {stages}, as it was started")]
+    LastStage {
+        /// Which one.
+        id: RolloutId,
+        /// How many it has.
+        stages: usize,
+    },
+    /// Its stage is not proven.
+    #[error("stage {stage} of the rollout {id} is not proven yet: {reason}; wait for the decision promote, or force it with a reason")]
+    Unproven {
+        /// Which one.
+        id: RolloutId,
+        /// The stage, from 1.
+        stage: usize,
+        /// What its verdict says.
+        reason: String,
+    },
+    /// Others change it all the time.
+    #[error("the rollout {id} is being changed by somebody else: try again")]
+    Busy {
+        /// Which one.
+        id: RolloutId,
+    },
+    /// It cannot be found.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// The ledger cannot be written.
+    #[error("cannot write it down")]
+    Ledger(#[from] LedgerError),
+}
+
+impl AdvanceError {
+    pub(super) fn unknown(id: &RolloutId) -> Self {
+        Self::Find(FindError::Unknown { id: id.clone() })
+    }
+}
+
+impl Classified for AdvanceError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Ended { .. } | Self::LastStage { .. } | Self::Unproven { .. } => Fault::Conflict,
+            Self::Busy { .. } => Fault::Busy,
+            Self::Find(error) => error.fault(),
+            Self::Ledger(error) => error.fault(),
+        }
+    }
+}
+
 /// Why a rollout was not cancelled.
 #[derive(Debug, thiserror::Error)]
 pub enum CancelError {

@@ -9,19 +9,27 @@ mod deployments;
 mod desk;
 mod detect;
 mod error;
+mod markers;
 mod model;
+mod probes;
 mod record;
 mod schedule;
+mod stages;
 mod standing;
+mod story;
 mod trail;
 
 pub use asked::{AnalysisError, AnalysisRequest};
 pub use deployments::DeploymentFigures;
 pub use desk::Rollouts;
-pub use error::{CancelError, FindError, ReadError, StartError};
+pub use error::{AdvanceError, CancelError, FindError, ReadError, StartError};
+pub use markers::{Marker, MarkerKind};
 pub use model::{
     Origin, PersonalDecision, Rollout, RolloutFilter, RolloutId, RolloutIdError, RolloutPage, RolloutState, ServiceSummary, StartRollout,
     Started, Strategy, VersionSummary,
 };
+pub use probes::Prober;
 pub use schedule::{AnalyzerConfig, Scheduler};
+pub use stages::{Advance, Approval, STAGES_MAX, Stage};
+pub use story::Story;
 pub use trail::{Event, EventDetails, EventFilter, EventKind, EventPlace, HALDANE, entry_of};

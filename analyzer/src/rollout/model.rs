@@ -5,6 +5,7 @@ use std::fmt;
 
 use haldane_store::{Environment, ServiceName, UnixNanos};
 
+use super::stages::{Approval, Stage};
 use crate::cohort::Selector;
 use crate::policy::PolicyOverrides;
 
@@ -160,6 +161,14 @@ pub struct Rollout {
     pub policy: PolicyOverrides,
     /// The policy of the folder that it began with, as `name@version`; empty without one.
     pub policy_name: String,
+    /// The steps on its way; none if it has one only.
+    pub stages: Vec<Stage>,
+    /// Which of them it is in, from 0.
+    pub stage: usize,
+    /// When that one began, if it is not the first.
+    pub stage_started_at: Option<UnixNanos>,
+    /// That a person agrees to its promotion.
+    pub approval: Option<Approval>,
     /// What the caller wants to find again, such as a commit or a build's address.
     pub metadata: BTreeMap<String, String>,
 }
@@ -181,6 +190,8 @@ pub struct StartRollout {
     pub started_at: Option<UnixNanos>,
     /// What differs from the default policy.
     pub policy: PolicyOverrides,
+    /// The steps on its way, each with a verdict of its own; none for one only.
+    pub stages: Vec<Stage>,
     /// What the caller wants to find again.
     pub metadata: BTreeMap<String, String>,
     /// The same key finds the same rollout, even one that has ended.

@@ -1,12 +1,14 @@
 //! A rollout as the ledger keeps it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use haldane_store::ledger::{LedgerError, RolloutRow};
-use haldane_store::{Environment, ServiceName};
+use haldane_store::{Environment, ServiceName, UnixNanos};
 use serde::{Deserialize, Serialize};
 
 use super::model::{Origin, Rollout, RolloutId, RolloutState, StartRollout, Strategy};
+use super::stages::{Approval, Stage};
 use crate::cohort::Selector;
 use crate::policy::PolicyOverrides;
 
@@ -22,6 +24,30 @@ struct Document {
     policy_name: String,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    stages: Vec<StageDocument>,
+    #[serde(default)]
+    stage: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stage_started_at_unix_nano: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approval: Option<ApprovalDocument>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StageDocument {
+    traffic: f64,
+    #[serde(default)]
+    min_duration_seconds: Option<u64>,
+    #[serde(default)]
+    max_duration_seconds: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ApprovalDocument {
+    by: String,
+    reason: String,
+    at_unix_nano: i64,
 }
 
 pub(super) fn to_row(rollout: &Rollout, idempotency_key: Option<String>) -> Result<RolloutRow, LedgerError> {
@@ -32,6 +58,14 @@ pub(super) fn to_row(rollout: &Rollout, idempotency_key: Option<String>) -> Resu
         policy: rollout.policy.clone(),
         policy_name: rollout.policy_name.clone(),
         metadata: rollout.metadata.clone(),
+        stages: rollout.stages.iter().map(StageDocument::from).collect(),
+        stage: rollout.stage,
+        stage_started_at_unix_nano: rollout.stage_started_at.map(UnixNanos::as_nanos),
+        approval: rollout.approval.as_ref().map(|Approval { by, reason, at }| ApprovalDocument {
+            by: by.clone(),
+            reason: reason.clone(),
+            at_unix_nano: at.as_nanos(),
+        }),
     };
     Ok(RolloutRow {
         id: rollout.id.as_str().to_owned(),
@@ -66,12 +100,37 @@ pub(super) fn from_row(row: RolloutRow) -> Result<Rollout, LedgerError> {
         policy: document.policy,
         policy_name: document.policy_name,
         metadata: document.metadata,
+        stages: document.stages.into_iter().map(Stage::from).collect(),
+        stage: document.stage,
+        stage_started_at: document.stage_started_at_unix_nano.map(UnixNanos::new),
+        approval: document.approval.map(|ApprovalDocument { by, reason, at_unix_nano }| Approval {
+            by,
+            reason,
+            at: UnixNanos::new(at_unix_nano),
+        }),
     })
+}
+
+impl From<&Stage> for StageDocument {
+    fn from(stage: &Stage) -> Self {
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+        let (min_duration_seconds, max_duration_seconds) = (seconds(stage.min_duration), seconds(stage.max_duration));
+        Self { traffic: stage.traffic, min_duration_seconds, max_duration_seconds }
+    }
+}
+
+impl From<StageDocument> for Stage {
+    fn from(document: StageDocument) -> Self {
+        let time = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        let (min_duration, max_duration) = (time(document.min_duration_seconds), time(document.max_duration_seconds));
+        Self { traffic: document.traffic, min_duration, max_duration }
+    }
 }
 
 /// Whether a request asks for what a rollout already is.
 pub(super) fn is_same(rollout: &Rollout, request: &StartRollout) -> bool {
-    rollout.baseline == request.baseline && rollout.canary == request.canary && rollout.strategy == request.strategy
+    let same_change = rollout.baseline == request.baseline && rollout.canary == request.canary;
+    same_change && rollout.strategy == request.strategy && rollout.stages == request.stages
 }
 
 fn word<T>(parsed: Option<T>, text: &str) -> Result<T, LedgerError> {

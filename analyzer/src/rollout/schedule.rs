@@ -1,6 +1,7 @@
 //! Judges every live rollout again and again, and looks for new versions.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,10 +19,12 @@ use super::calibrator::Calibrator;
 use super::desk::{Judged, Rollouts};
 use super::detect::Detector;
 use super::error::ReadError;
-use super::model::{Origin, Rollout, RolloutState, Strategy};
+use super::model::{Origin, Rollout, RolloutId, RolloutState, Strategy};
+use super::probes::{Prober, Probes};
+use super::stages::WAIT_MAX;
 use super::trail::{EventDetails, EventKind, EventPlace, HALDANE, entry_of};
 use crate::bundle::Bundle;
-use crate::cohort::{GatherError, Question, add_samples, gather};
+use crate::cohort::{GatherError, Question, TOGETHER_MAX, add_samples, can_share, gather, gather_together};
 use crate::judge::{Evidence, Pairing, Role};
 use crate::policy::{Policy, PolicyChange, PolicyError};
 use crate::query::Engine;
@@ -44,6 +47,8 @@ pub struct AnalyzerConfig {
     pub detect_except: Vec<String>,
     /// How often the judge is tried on the past of each service, in seconds; 0 for never.
     pub calibrate_every_seconds: u64,
+    /// Hosts that a policy's probes may ask, such as `*.shop.svc.cluster.local`; none if empty.
+    pub probe_hosts: Vec<String>,
 }
 
 impl Default for AnalyzerConfig {
@@ -55,6 +60,7 @@ impl Default for AnalyzerConfig {
             detect_versions: true,
             detect_except: Vec::new(),
             calibrate_every_seconds: 3600,
+            probe_hosts: Vec::new(),
         }
     }
 }
@@ -98,12 +104,29 @@ pub struct Scheduler {
     engine: Engine,
     clock: SharedClock,
     calibrations: Calibrations,
+    /// Too large to be read with others.
+    large: Mutex<HashSet<RolloutId>>,
+    probes: Probes,
+}
+
+/// Evidence that was read with that of others.
+struct Reading {
+    at: UnixNanos,
+    evidence: Evidence,
 }
 
 impl Scheduler {
     /// A scheduler over the same ledger and tables as `desk`.
     pub fn new(config: AnalyzerConfig, desk: Rollouts, ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
-        Self { config, desk, ledger, engine, clock, calibrations: Calibrations::default() }
+        let probes = Probes::new(config.probe_hosts.clone());
+        Self { config, desk, ledger, engine, clock, calibrations: Calibrations::default(), large: Mutex::default(), probes }
+    }
+
+    /// With somebody who asks the addresses of policies; without, none is asked.
+    #[must_use]
+    pub fn with_prober(mut self, prober: Arc<dyn Prober>) -> Self {
+        self.probes.ask_with(prober);
+        self
     }
 
     /// What is known of how often the judge is wrong.
@@ -162,17 +185,73 @@ impl Scheduler {
                 return;
             }
         };
-        // One whose numbers take long to read does not hold up the others.
-        let judging = futures::stream::iter(live).for_each_concurrent(JUDGED_AT_ONCE, |rollout| async move {
+        self.probes.keep(&live);
+        self.large().retain(|id| live.iter().any(|rollout| rollout.id == *id));
+        let (mut shared, alone): (Vec<_>, Vec<_>) = live.iter().partition(|rollout| self.can_share(rollout));
+        // Neighbours in the tables' order are read together.
+        shared.sort_by(|a, b| (&a.service, &a.environment).cmp(&(&b.service, &b.environment)));
+        for group in shared.chunks(TOGETHER_MAX) {
+            self.judge_together(group, stop).await;
+        }
+        self.judge_each(alone.into_iter().map(|rollout| (rollout, None)), stop).await;
+    }
+
+    fn can_share(&self, rollout: &Rollout) -> bool {
+        !self.large().contains(&rollout.id) && can_share(&self.question(rollout, rollout.started_at))
+    }
+
+    fn large(&self) -> MutexGuard<'_, HashSet<RolloutId>> {
+        self.large.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Judges rollouts whose evidence is read in one go.
+    async fn judge_together(&self, rollouts: &[&Rollout], stop: &CancellationToken) {
+        if stop.is_cancelled() {
+            return;
+        }
+        let at = self.clock.now();
+        let questions: Vec<Question<'_>> = rollouts.iter().map(|rollout| self.question(rollout, at)).collect();
+        match gather_together(&self.engine, &questions).await {
+            Ok(evidence) => {
+                let too_large = rollouts.iter().zip(&evidence).filter(|(_, evidence)| evidence.is_none());
+                self.large().extend(too_large.map(|(rollout, _)| rollout.id.clone()));
+                let read = evidence.into_iter().map(|evidence| evidence.map(|evidence| Reading { at, evidence }));
+                self.judge_each(rollouts.iter().copied().zip(read), stop).await;
+            }
+            // By itself each has its own deadline, and its own error.
+            Err(error) => {
+                tracing::warn!(rollouts = rollouts.len(), error = chain(&error), "cannot read the evidence of several rollouts together");
+                self.judge_each(rollouts.iter().map(|rollout| (*rollout, None)), stop).await;
+            }
+        }
+    }
+
+    /// Judges rollouts, those without evidence on what is read for them alone. One whose numbers take long to read does not hold up the others.
+    async fn judge_each<'a>(&self, rollouts: impl Iterator<Item = (&'a Rollout, Option<Reading>)>, stop: &CancellationToken) {
+        let judging = futures::stream::iter(rollouts).for_each_concurrent(JUDGED_AT_ONCE, |(rollout, read)| async move {
             // With many rollouts a turn takes long; what is left of it is done after the next start.
             if stop.is_cancelled() {
                 return;
             }
-            if let Err(error) = self.judge_once(&rollout).await {
+            if let Err(error) = self.judge_once(rollout, read).await {
                 tracing::error!(rollout = %rollout.id, error = chain(&error), "cannot judge");
             }
         });
         judging.await;
+    }
+
+    /// What is asked of the tables for a rollout now.
+    fn question<'a>(&self, rollout: &'a Rollout, now: UnixNanos) -> Question<'a> {
+        Question {
+            service: &rollout.service,
+            environment: &rollout.environment,
+            baseline: &rollout.baseline,
+            canary: &rollout.canary,
+            started_at: rollout.judged_from(),
+            until: self.watermark(now).min(end_of(rollout).bucket(window())).max(rollout.judged_from()),
+            history: Duration::from_secs(self.config.history_seconds),
+            seed: seed_of(rollout),
+        }
     }
 
     /// Takes over policy files that changed, and tells the trail.
@@ -193,26 +272,21 @@ impl Scheduler {
 
     /// Judges one rollout on what is in the tables now.
     #[tracing::instrument(level = "debug", skip_all, fields(rollout = %rollout.id, service = %rollout.service))]
-    async fn judge_once(&self, rollout: &Rollout) -> Result<(), JudgeError> {
-        let policy = Policy::default().with(&rollout.policy)?;
+    async fn judge_once(&self, rollout: &Rollout, read: Option<Reading>) -> Result<(), JudgeError> {
+        let overrides = rollout.policy_now();
+        let policy = Policy::default().with(&overrides)?;
         let now = self.clock.now();
-        let last = rollout.started_at.plus(policy.max_duration());
-        let until = self.watermark(now).min(last.bucket(window())).max(rollout.started_at);
-        let question = Question {
-            service: &rollout.service,
-            environment: &rollout.environment,
-            baseline: &rollout.baseline,
-            canary: &rollout.canary,
-            started_at: rollout.started_at,
-            until,
-            history: Duration::from_secs(self.config.history_seconds),
-            seed: seed_of(rollout),
+        let read_at = read.as_ref().map_or(now, |read| read.at);
+        let question = self.question(rollout, read_at);
+        let mut evidence = match read {
+            Some(read) => read.evidence,
+            None => gather(&self.engine, &question).await?,
         };
-        let mut evidence = gather(&self.engine, &question).await?;
-        add_samples(&self.engine, &question, policy.metrics(), &mut evidence).await?;
+        add_samples(&self.engine, &question, &policy.sampled(), &mut evidence).await?;
+        self.probes.ask(rollout, &policy, now, &mut evidence).await;
         evidence.pairing = pairing(rollout, &evidence);
         evidence.calibration = self.calibrations.of(rollout.service.as_str(), rollout.environment.as_str());
-        let ended = self.watermark(now) >= last;
+        let end = rollout.judged_from().plus(policy.max_duration());
         let previous = self.desk.verdict(&rollout.id).await.ok().filter(|verdict| verdict.sequence > 0);
         let subject = VerdictSubject {
             rollout_id: rollout.id.as_str().to_owned(),
@@ -222,10 +296,12 @@ impl Scheduler {
             strategy: rollout.strategy.as_str().to_owned(),
             baseline_selector: rollout.baseline.matchers().clone(),
             canary_selector: rollout.canary.matchers().clone(),
-            ended,
+            stage: rollout.stage_now(),
+            approval: rollout.approval_now(),
+            ended: self.watermark(read_at) >= end,
+            gave_up: now >= end.plus(WAIT_MAX),
             decided_at: now,
         };
-        let overrides = rollout.policy.clone();
         let (bundle, verdict) = tokio::task::spawn_blocking(move || Bundle::new(subject, overrides, evidence)).await??;
         if rollout.state == RolloutState::Pending {
             self.desk.mark_running(&rollout.id).await?;
@@ -244,6 +320,12 @@ impl Scheduler {
     fn watermark(&self, now: UnixNanos) -> UnixNanos {
         now.minus(Duration::from_secs(self.config.lateness_seconds)).bucket(window())
     }
+}
+
+/// No window after this is compared. A policy that does not hold is told of when it judges.
+fn end_of(rollout: &Rollout) -> UnixNanos {
+    let policy = Policy::default().with(&rollout.policy_now()).unwrap_or_default();
+    rollout.judged_from().plus(policy.max_duration())
 }
 
 /// A verdict counts without it too.

@@ -11,7 +11,12 @@ const POLL_AFTER_SECONDS: u64 = 5;
 
 /// The newest verdict, made final when the rollout was ended without one.
 pub(super) fn verdict(rollout: &Rollout, latest: Option<Verdict>) -> Verdict {
-    let latest = latest.unwrap_or_else(|| nothing_yet(rollout));
+    // What was said of an earlier stage is not said of this one.
+    let of_earlier = latest.as_ref().filter(|latest| !latest.is_final && !rollout.is_of_this_stage(latest)).map(|latest| latest.sequence);
+    let latest = match (latest, of_earlier) {
+        (_, Some(sequence)) => Verdict { sequence: sequence + 1, ..nothing_yet(rollout) },
+        (latest, None) => latest.unwrap_or_else(|| nothing_yet(rollout)),
+    };
     match rollout.state {
         RolloutState::Cancelled if !latest.is_final => cancelled(rollout, latest),
         RolloutState::Promoted if !latest.is_final => decided(rollout, latest, VerdictDecision::Promote, VerdictStatus::Succeeded, 100),
@@ -63,9 +68,10 @@ fn cancelled(rollout: &Rollout, latest: Verdict) -> Verdict {
 }
 
 fn nothing_yet(rollout: &Rollout) -> Verdict {
-    let policy = Policy::default().with(&rollout.policy).unwrap_or_default();
+    let policy = Policy::default().with(&rollout.policy_now()).unwrap_or_default();
     let cohort = |selector: &crate::cohort::Selector| CohortVerdict { selector: selector.matchers().clone(), requests: 0, instances: 0 };
-    let reason = "no telemetry of this rollout has been judged yet".to_owned();
+    let what = if rollout.stages.is_empty() { "rollout" } else { "stage" };
+    let reason = format!("no telemetry of this {what} has been judged yet");
     Verdict {
         rollout_id: rollout.id.as_str().to_owned(),
         sequence: 0,
@@ -89,8 +95,10 @@ fn nothing_yet(rollout: &Rollout) -> Verdict {
         changes: Vec::new(),
         calibration: None,
         culprits: Vec::new(),
-        started_at: rollout.started_at.to_rfc3339(),
-        data_until: rollout.started_at.to_rfc3339(),
+        stage: rollout.stage_now(),
+        approval: rollout.approval_now(),
+        started_at: rollout.judged_from().to_rfc3339(),
+        data_until: rollout.judged_from().to_rfc3339(),
         decided_at: rollout.created_at.to_rfc3339(),
         poll_after_seconds: POLL_AFTER_SECONDS,
         seed: 0,

@@ -25,6 +25,14 @@ words!(
         RolloutStarted = "rollout.started",
         /// The judge came to another decision.
         VerdictChanged = "verdict.changed",
+        /// A stage that is not the last is proven: the tool that routes may go on.
+        StageProven = "stage.proven",
+        /// The rollout went on to its next stage.
+        StageStarted = "stage.started",
+        /// All is proven, and the promotion waits for a person.
+        ApprovalAwaited = "approval.awaited",
+        /// A person agreed to a promotion.
+        RolloutApproved = "rollout.approved",
         /// A rollout ended well.
         RolloutPromoted = "rollout.promoted",
         /// A rollout ended badly.
@@ -35,6 +43,8 @@ words!(
         RolloutCancelled = "rollout.cancelled",
         /// A rollout ended without any telemetry of its canary.
         RolloutExpired = "rollout.expired",
+        /// A pipeline said what it did.
+        DeploymentRecorded = "deployment.recorded",
         /// A receiver has been told.
         NotificationDelivered = "notification.delivered",
         /// A receiver could not be told.
@@ -108,16 +118,19 @@ pub struct EventDetails {
     /// Of a start: who asked for it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub origin: String,
-    /// Of a start: what the caller wants to find again.
+    /// Of a start or a deployment: what the caller wants to find again.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     /// Of a verdict: its sequence number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<u64>,
+    /// Of a stage and what happened in one: its number, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<u32>,
     /// Of a verdict: the decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<VerdictDecision>,
-    /// Of an end: the state.
+    /// Of an end: the state; of a deployment: what was done.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub state: String,
     /// Why.
@@ -129,6 +142,9 @@ pub struct EventDetails {
     /// Of a start and a policy: the policy's name and version, such as `payments@3f2a91c0d1e2`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub policy: String,
+    /// Of a deployment: the version.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
     /// Of a token: its name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub token: String,
@@ -253,6 +269,7 @@ pub(super) fn judged(
 ) -> Vec<TrailEntry> {
     let details = EventDetails {
         verdict: Some(verdict.sequence),
+        stage: verdict.stage.as_ref().map(|stage| stage.number),
         decision: Some(verdict.decision),
         reason: verdict.reason.clone(),
         ..EventDetails::default()
@@ -264,7 +281,12 @@ pub(super) fn judged(
         let details = EventDetails { state: ending.state.clone(), ..details.clone() };
         Some(entry(rollout, kind, HALDANE, ending.at, &details))
     });
-    changed.into_iter().chain(ended).collect()
+    let proven = |verdict: &Verdict| verdict.decision == VerdictDecision::Promote && !verdict.is_final;
+    let awaited = |verdict: &Verdict| verdict.approval.as_ref().is_some_and(|approval| approval.awaited);
+    let began = |is: &dyn Fn(&Verdict) -> bool| is(verdict) && !before.is_some_and(is);
+    let proven = began(&proven).then(|| entry(rollout, EventKind::StageProven, HALDANE, at, &details));
+    let awaited = began(&awaited).then(|| entry(rollout, EventKind::ApprovalAwaited, HALDANE, at, &details));
+    changed.into_iter().chain(proven).chain(awaited).chain(ended).collect()
 }
 
 /// That somebody ended it.
@@ -274,7 +296,7 @@ pub(super) fn ended(rollout: &Rollout, actor: &str, ending: &Ending) -> Option<T
     Some(entry(rollout, kind, actor, ending.at, &details))
 }
 
-fn entry(rollout: &Rollout, kind: EventKind, actor: &str, at: UnixNanos, details: &EventDetails) -> TrailEntry {
+pub(super) fn entry(rollout: &Rollout, kind: EventKind, actor: &str, at: UnixNanos, details: &EventDetails) -> TrailEntry {
     let place = EventPlace {
         rollout_id: rollout.id.as_str().to_owned(),
         service: rollout.service.as_str().to_owned(),

@@ -19,6 +19,9 @@ fn subject(ended: bool) -> VerdictSubject {
         strategy: "canary".into(),
         baseline_selector: BTreeMap::from([("service.version".into(), "1.4.0".into())]),
         canary_selector: BTreeMap::from([("service.version".into(), "1.5.0".into())]),
+        stage: None,
+        approval: None,
+        gave_up: false,
         ended,
         decided_at: START.plus(Duration::from_secs(305)),
     }
@@ -97,6 +100,7 @@ fn the_document_reads_back_and_holds_only_numbers() {
 fn the_fields_are_those_that_were_promised() {
     let document = serde_json::to_value(verdict(&evidence(12), false)).unwrap();
     let promised = [
+        "approval",
         "baseline",
         "baseline_source",
         "calibration",
@@ -122,6 +126,7 @@ fn the_fields_are_those_that_were_promised() {
         "seed",
         "sequence",
         "service",
+        "stage",
         "started_at",
         "status",
         "strategy",

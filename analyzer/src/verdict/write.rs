@@ -9,12 +9,12 @@ use crate::judge::{
     Calibration, Change, CohortTotals, Comparison, Culprit, Decision, Doubt, Effect, EffectMeasure, Evidence, Finding, Judgement,
     MeasuredNoise, NoiseSource, Pairing, Side,
 };
-use crate::policy::{CheckKind, Policy, PolicyDocument};
+use crate::policy::{CheckKind, Gate, Policy, PolicyDocument};
 
 use super::{
-    BaselineSource, CalibrationVerdict, ChangeKind, ChangeVerdict, CheckCalibrationVerdict, CheckVerdict, CohortVerdict, CulpritKind,
-    CulpritVerdict, DetectableVerdict, EffectVerdict, Measure, NoiseVerdict, Outcome, Promotion, Risk, SideVerdict, TauSource,
-    ToleranceVerdict, Verdict, VerdictDecision, VerdictStatus,
+    ApprovalVerdict, BaselineSource, CalibrationVerdict, ChangeKind, ChangeVerdict, CheckCalibrationVerdict, CheckVerdict, CohortVerdict,
+    CulpritKind, CulpritVerdict, DetectableVerdict, EffectVerdict, Measure, NoiseVerdict, Outcome, Promotion, Risk, SideVerdict,
+    StageVerdict, TauSource, ToleranceVerdict, Verdict, VerdictDecision, VerdictStatus,
 };
 
 /// What a verdict is about, beyond its evidence.
@@ -34,8 +34,14 @@ pub struct VerdictSubject {
     pub baseline_selector: BTreeMap<String, String>,
     /// The resource attributes that pick the canary.
     pub canary_selector: BTreeMap<String, String>,
+    /// The stage that is judged, if there are several.
+    pub stage: Option<StageVerdict>,
+    /// Whether a person agrees, where one has to or does.
+    pub approval: Option<ApprovalVerdict>,
     /// Whether the rollout is over: what is undecided then is inconclusive.
     pub ended: bool,
+    /// Whether what is proven has waited long enough for a tool or a person.
+    pub gave_up: bool,
     /// When the verdict is written.
     pub decided_at: UnixNanos,
 }
@@ -49,7 +55,11 @@ const POLL_SECONDS: u64 = 5;
 /// Writes the verdict.
 pub fn write(subject: &VerdictSubject, policy: &Policy, evidence: &Evidence, judgement: &Judgement) -> Verdict {
     let decision = decision(subject, judgement);
-    let is_final = decision != VerdictDecision::Continue;
+    let is_final = match decision {
+        VerdictDecision::Continue => false,
+        VerdictDecision::Promote => !subject.goes_on(),
+        VerdictDecision::Rollback | VerdictDecision::Inconclusive => true,
+    };
     let reasons = reasons(subject, judgement);
     let reason = reasons.first().cloned().unwrap_or_default();
     Verdict {
@@ -60,7 +70,7 @@ pub fn write(subject: &VerdictSubject, policy: &Policy, evidence: &Evidence, jud
         strategy: subject.strategy.clone(),
         decision,
         is_final,
-        status: status(decision),
+        status: if is_final { status(decision) } else { VerdictStatus::Running },
         progress: progress(policy, evidence, judgement, decision),
         score: score(policy, judgement, decision),
         inconclusive_because: (decision == VerdictDecision::Inconclusive).then(|| reason.clone()),
@@ -82,6 +92,8 @@ pub fn write(subject: &VerdictSubject, policy: &Policy, evidence: &Evidence, jud
         culprits: judgement.culprits.iter().map(culprit).collect(),
         changes: judgement.changes.iter().map(change).collect(),
         calibration: evidence.calibration.as_ref().map(calibration),
+        stage: subject.stage.clone(),
+        approval: approval(subject, judgement),
         started_at: evidence.started_at.to_rfc3339(),
         data_until: evidence.until.to_rfc3339(),
         decided_at: subject.decided_at.to_rfc3339(),
@@ -91,14 +103,37 @@ pub fn write(subject: &VerdictSubject, policy: &Policy, evidence: &Evidence, jud
     }
 }
 
+impl VerdictSubject {
+    /// Whether another stage follows.
+    fn goes_on(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.number < stage.of)
+    }
+
+    /// What a promotion waits for, in words.
+    fn awaits(&self) -> Option<&'static str> {
+        if self.goes_on() {
+            return Some("nobody went on to the next stage");
+        }
+        self.approval.as_ref().filter(|approval| approval.is_missing()).map(|_| "nobody approved the promotion")
+    }
+}
+
 fn decision(subject: &VerdictSubject, judgement: &Judgement) -> VerdictDecision {
     match &judgement.decision {
+        Decision::Promote { .. } if subject.awaits().is_some() && subject.gave_up => VerdictDecision::Inconclusive,
+        Decision::Promote { .. } if subject.awaits().is_some() && !subject.goes_on() => VerdictDecision::Continue,
         Decision::Promote { .. } => VerdictDecision::Promote,
         Decision::Rollback { .. } => VerdictDecision::Rollback,
         Decision::Continue { .. } if subject.ended => VerdictDecision::Inconclusive,
         Decision::Continue { .. } => VerdictDecision::Continue,
         Decision::Inconclusive { .. } => VerdictDecision::Inconclusive,
     }
+}
+
+/// Of what is proven and not the last stage's nobody is asked yet.
+fn approval(subject: &VerdictSubject, judgement: &Judgement) -> Option<ApprovalVerdict> {
+    let proven = matches!(judgement.decision, Decision::Promote { .. }) && !subject.goes_on() && !subject.gave_up;
+    subject.approval.clone().map(|approval| ApprovalVerdict { awaited: proven && approval.is_missing(), ..approval })
 }
 
 fn status(decision: VerdictDecision) -> VerdictStatus {
@@ -114,7 +149,11 @@ fn reasons(subject: &VerdictSubject, judgement: &Judgement) -> Vec<String> {
     match &judgement.decision {
         Decision::Promote { proofs } if judgement.score.is_some() => proofs.iter().map(|proof| proof.reason.clone()).collect(),
         Decision::Promote { proofs } => {
-            let mut reasons = vec![promoted(judgement)];
+            let mut reasons = vec![match subject.awaits() {
+                Some(what) if subject.gave_up => format!("{what} for a day: {}", promoted(judgement)),
+                Some(_) if !subject.goes_on() => format!("waits for a person's approval: {}", promoted(judgement)),
+                Some(_) | None => promoted(judgement),
+            }];
             reasons.extend(proofs.iter().map(|proof| proof.reason.clone()));
             reasons
         }
@@ -151,7 +190,7 @@ fn doubt(doubt: &Doubt) -> String {
         }
         Doubt::Suspicious { comparison, reason } => format!("{comparison} looks worse, but not surely so: {reason}"),
         Doubt::Unproven { comparison, reason } => format!("{comparison} is undecided: {reason}"),
-        Doubt::Throughput { reason } => reason.clone(),
+        Doubt::Throughput { reason } | Doubt::Gate { reason } => reason.clone(),
     }
 }
 
@@ -204,6 +243,7 @@ fn cohort(selector: &BTreeMap<String, String>, totals: CohortTotals) -> CohortVe
 
 fn check(comparison: &Comparison, policy: &Policy) -> CheckVerdict {
     let number = || policy.metrics().iter().find(|check| check.name == comparison.name).map(|check| check.unit.clone());
+    let limited = || policy.gates().iter().find(|gate| gate.name == comparison.name).map(Gate::unit);
     let unit = match comparison.kind {
         CheckKind::Latency => "s".to_owned(),
         CheckKind::Metric => number().unwrap_or_default(),
@@ -212,7 +252,9 @@ fn check(comparison: &Comparison, policy: &Policy) -> CheckVerdict {
         | CheckKind::NewErrors
         | CheckKind::LogErrors
         | CheckKind::Calls
+        | CheckKind::Probe
         | CheckKind::SampleRatio => "1".to_owned(),
+        CheckKind::Slo | CheckKind::Resource | CheckKind::MinTraffic => limited().unwrap_or_default(),
     };
     CheckVerdict {
         name: comparison.name.clone(),

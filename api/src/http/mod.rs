@@ -10,6 +10,7 @@ mod events;
 mod extract;
 mod health;
 mod integrations;
+mod markers;
 mod notifications;
 mod plans;
 mod policies;
@@ -17,6 +18,7 @@ mod problems;
 mod query;
 mod rollouts;
 mod services;
+mod story;
 mod tls;
 mod tokens;
 mod verdict;
@@ -54,14 +56,19 @@ pub use health::Readiness;
 pub use integrations::argo::ArgoBody;
 pub use integrations::flagger::{FlaggerBody, GateBody};
 use integrations::{Foreign, argo, flagger, kayenta, prometheus};
+pub use markers::{MarkerBody, MarkerWord};
 pub use notifications::{
     NotificationBody, NotificationListBody, NotificationState, ReceiverBody, ReceiverListBody, RetriedBody, TestedBody,
 };
 pub use plans::{FaultBody, FaultWord, PlanBody, PlanRequestBody, TriedBody};
 pub use policies::{PolicyBody, PolicyListBody, policy_schema};
 pub use query::{ColumnBody, QueryBody, ROWS_DEFAULT, ROWS_MAX, RowsBody, TRUNCATED};
-pub use rollouts::{DecisionBody, LinksBody, OriginWord, RolloutBody, RolloutListBody, StartRolloutBody, StateWord, StrategyWord};
+pub use rollouts::{
+    AdvanceBody, ApprovalBody, DecisionBody, LinksBody, OriginWord, RolloutBody, RolloutListBody, StageBody, StartRolloutBody, StateWord,
+    StrategyWord,
+};
 pub use services::{ServiceBody, ServiceListBody, VersionBody};
+pub use story::{AttributeBody, DifferencesBody, ImpactBody, NewErrorBody, StoryBody};
 pub use tokens::{MadeTokenBody, NewTokenBody, ScopeWord, TokenBody, TokenListBody};
 pub use verdict::WAIT_MAX;
 pub use wait::{SpanError, parse_span, show_span};
@@ -222,9 +229,12 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(rollouts::show, rollouts::cancel))
         .routes(routes!(rollouts::promote))
         .routes(routes!(rollouts::roll_back))
+        .routes(routes!(rollouts::approve))
+        .routes(routes!(rollouts::advance))
         .routes(routes!(verdict::verdict))
         .routes(routes!(verdict::report))
         .routes(routes!(verdict::page))
+        .routes(routes!(story::story))
         .routes(routes!(verdict::evidence))
         .routes(routes!(events::stream_rollout))
         .routes(routes!(events::stream_all))
@@ -238,6 +248,8 @@ fn routes() -> OpenApiRouter<Doors> {
         .routes(routes!(flagger::gate))
         .routes(routes!(policies::list))
         .routes(routes!(deployments::metrics))
+        .routes(routes!(markers::record))
+        .routes(routes!(markers::cdevent))
         .routes(routes!(plans::plan))
         .routes(routes!(analyses::analyse))
         .routes(routes!(services::list))

@@ -178,14 +178,14 @@ pub(super) async fn list(State(doors): State<Doors>) -> Result<Json<TokenListBod
     Ok(Json(TokenListBody { tokens: preset.chain(kept).collect() }))
 }
 
-/// Revokes a token: it lets in no more, at once.
+/// Revokes a token: it lets in no more, at once. The door that it opened goes on asking.
 #[utoipa::path(
     delete, path = "/v1/tokens/{name}", tag = "operation", operation_id = "revokeToken",
     params(("name" = String, Path, description = "The token's name")),
     responses(
         (status = 204, description = "Revoked"),
         (status = 404, description = "There is none of this name", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is in the settings: remove it there, and restart", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is in the settings, where it has to be removed, or the last with `operate`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not available at the moment", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -193,6 +193,19 @@ pub(super) async fn revoke(State(doors): State<Doors>, caller: Caller, InPath(na
     if doors.access.is_preset(&name) {
         let detail = format!("the token {name} is in the settings: remove it there, and restart");
         return Err(Problem::new(StatusCode::CONFLICT, ProblemKind::TokenExists, detail));
+    }
+    let operates = doors
+        .ledger
+        .tokens()
+        .await
+        .map_err(|error| problem(&error))?
+        .into_iter()
+        .any(|row| row.token.name == name && row.token.scopes.contains(&Scope::Operate));
+    if operates && !doors.access.has_another(&name, Scope::Operate) {
+        let detail = format!(
+            "{name} is the last token with operate, and the API would let in nobody: make another one first, or put one into the settings"
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, ProblemKind::LastToken, detail));
     }
     let details = EventDetails { token: name.clone(), ..EventDetails::default() };
     let entry = entry_of(EventKind::TokenRevoked, &caller.named(None), doors.rollouts.now(), EventPlace::default(), &details);
@@ -207,7 +220,8 @@ pub(super) async fn revoke(State(doors): State<Doors>, caller: Caller, InPath(na
 impl Doors {
     /// All doors look at one list; what was made or revoked counts from now on.
     async fn reload_tokens(&self) -> Result<(), LedgerError> {
-        self.access.set_kept(self.ledger.tokens().await?.into_iter().map(|row| row.token).collect());
+        let kept = self.ledger.tokens().await?.into_iter().map(|row| row.token).collect();
+        self.access.set_kept(kept, self.ledger.scopes_ever_given().await?);
         Ok(())
     }
 }

@@ -107,8 +107,11 @@ impl Note {
     /// Whether anybody can be told of such an event.
     pub fn is_told(kind: EventKind) -> bool {
         match kind {
-            EventKind::RolloutStarted => true,
+            EventKind::RolloutStarted | EventKind::StageProven | EventKind::ApprovalAwaited => true,
             EventKind::VerdictChanged
+            | EventKind::StageStarted
+            | EventKind::RolloutApproved
+            | EventKind::DeploymentRecorded
             | EventKind::NotificationDelivered
             | EventKind::NotificationFailed
             | EventKind::NotificationRetried
@@ -127,8 +130,12 @@ impl Note {
     pub fn severity_of(kind: EventKind) -> Severity {
         match kind {
             EventKind::RolloutRolledBack => Severity::Critical,
-            EventKind::RolloutInconclusive | EventKind::RolloutExpired => Severity::Warning,
+            EventKind::RolloutInconclusive | EventKind::RolloutExpired | EventKind::ApprovalAwaited => Severity::Warning,
             EventKind::RolloutStarted
+            | EventKind::StageProven
+            | EventKind::StageStarted
+            | EventKind::RolloutApproved
+            | EventKind::DeploymentRecorded
             | EventKind::RolloutPromoted
             | EventKind::RolloutCancelled
             | EventKind::VerdictChanged
@@ -148,7 +155,7 @@ impl Note {
             matchers.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
         };
         let own = format!("{}/v1/rollouts/{}", public_url.trim_end_matches('/'), rollout.id);
-        let judged = event.kind.is_end();
+        let judged = event.kind.is_end() || matches!(event.kind, EventKind::StageProven | EventKind::ApprovalAwaited);
         let reason = if details.reason.is_empty() { verdict.reason.clone() } else { details.reason };
         Self {
             event: event.kind.as_str().to_owned(),
@@ -209,8 +216,13 @@ impl Note {
             Some(EventKind::RolloutInconclusive) => "inconclusive",
             Some(EventKind::RolloutCancelled) => "rollout cancelled",
             Some(EventKind::RolloutExpired) => "rollout expired",
+            Some(EventKind::StageProven) => "stage proven, the next one may begin",
+            Some(EventKind::ApprovalAwaited) => "waits for approval",
             Some(
                 EventKind::VerdictChanged
+                | EventKind::StageStarted
+                | EventKind::RolloutApproved
+                | EventKind::DeploymentRecorded
                 | EventKind::NotificationDelivered
                 | EventKind::NotificationFailed
                 | EventKind::NotificationRetried

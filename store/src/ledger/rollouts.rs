@@ -196,6 +196,28 @@ impl Ledger {
         Ok(done.rows_affected() > 0)
     }
 
+    /// Replaces the document of a live rollout, in one step with what the trail tells of it. Says whether it was live and still had the one before.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn change_rollout(&self, id: &str, (before, after): (&str, &str), entry: &TrailEntry) -> Result<bool, LedgerError> {
+        let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin to change a rollout"))?;
+        let done = sqlx::query("UPDATE rollouts SET document = $3 WHERE id = $1 AND document = $2 AND ended_at IS NULL")
+            .bind(id)
+            .bind(before)
+            .bind(after)
+            .execute(&mut *step)
+            .await
+            .map_err(failed("change a rollout"))?;
+        let changed = done.rows_affected() > 0;
+        if changed {
+            append(&mut step, std::slice::from_ref(entry)).await?;
+        }
+        step.commit().await.map_err(failed("change a rollout"))?;
+        self.trail_grew();
+        Ok(changed)
+    }
+
     /// Ends a live rollout, in one step with what the trail tells of it. Says whether it was live.
     ///
     /// # Errors

@@ -25,8 +25,18 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn tokens(&self) -> Result<Vec<TokenRow>, LedgerError> {
-        let rows = sqlx::query("SELECT name, sha256, scopes, created_at, created_by FROM tokens ORDER BY name").fetch_all(&self.pool).await;
+        let sql = "SELECT name, sha256, scopes, created_at, created_by FROM tokens WHERE revoked_at IS NULL ORDER BY name";
+        let rows = sqlx::query(sql).fetch_all(&self.pool).await;
         rows.map_err(failed("list tokens"))?.iter().map(read).collect()
+    }
+
+    /// The scopes that any token ever had, also one that was revoked.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn scopes_ever_given(&self) -> Result<Vec<Scope>, LedgerError> {
+        let rows = sqlx::query_scalar::<_, String>("SELECT DISTINCT scopes FROM tokens").fetch_all(&self.pool).await;
+        Ok(rows.map_err(failed("list tokens"))?.iter().flat_map(|scopes| scopes.split(' ').filter_map(Scope::parse)).collect())
     }
 
     /// Adds a token, in one step with what the trail tells of it. Says whether the name was free.
@@ -37,7 +47,9 @@ impl Ledger {
         let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a token"))?;
         let scopes: Vec<&str> = row.token.scopes.iter().map(|scope| scope.as_str()).collect();
         let done = sqlx::query(
-            "INSERT INTO tokens (name, sha256, scopes, created_at, created_by) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+            "INSERT INTO tokens (name, sha256, scopes, created_at, created_by) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, scopes = excluded.scopes, created_at = excluded.created_at,
+             created_by = excluded.created_by, revoked_at = NULL WHERE tokens.revoked_at IS NOT NULL",
         )
         .bind(&row.token.name)
         .bind(row.token.sha256.to_string())
@@ -57,14 +69,18 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Removes a token, in one step with what the trail tells of it. Says whether it was there.
+    /// Ends a token, in one step with what the trail tells of it. Says whether it was in force.
     ///
     /// # Errors
     /// When the ledger cannot be written.
     pub async fn revoke_token(&self, name: &str, entry: &TrailEntry) -> Result<bool, LedgerError> {
         let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin to revoke a token"))?;
-        let done =
-            sqlx::query("DELETE FROM tokens WHERE name = $1").bind(name).execute(&mut *step).await.map_err(failed("revoke a token"))?;
+        let done = sqlx::query("UPDATE tokens SET revoked_at = $2 WHERE name = $1 AND revoked_at IS NULL")
+            .bind(name)
+            .bind(entry.at.as_nanos())
+            .execute(&mut *step)
+            .await
+            .map_err(failed("revoke a token"))?;
         let was_there = done.rows_affected() > 0;
         if was_there {
             append(&mut step, std::slice::from_ref(entry)).await?;

@@ -95,6 +95,7 @@ pub(in crate::http) async fn get(
         Selector::parse(text).map(|selector| selector.matchers().clone()).map_err(|error| Problem::invalid(format!("{name}: {error}")))
     };
     let body = StartRolloutBody {
+        stages: Vec::new(),
         baseline: picked("baseline", &params.baseline)?,
         canary: picked("canary", &params.canary)?,
         service: params.service,

@@ -177,6 +177,7 @@ fn read(body: &FlaggerBody, caller: &Caller) -> Result<StartRollout, Problem> {
         return Err(Problem::invalid(format!("{key}: it is over 1,000 bytes")));
     }
     Ok(StartRollout {
+        stages: Vec::new(),
         service: ServiceName::parse(said("service").unwrap_or(&body.name)).map_err(|error| wrong("service", &error))?,
         environment: Environment::parse(said("environment").unwrap_or(&body.namespace)).map_err(|error| wrong("environment", &error))?,
         baseline: picked("baseline", format!("{}-primary", body.name))?,

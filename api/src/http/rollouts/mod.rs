@@ -1,16 +1,21 @@
 //! Starting, finding and cancelling rollouts.
 
+mod decisions;
 mod wire;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use haldane_analyzer::rollout::{CancelError, FindError, PersonalDecision, ReadError, RolloutFilter, RolloutId, StartError};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use haldane_analyzer::rollout::{CancelError, FindError, ReadError, RolloutFilter, RolloutId, StartError};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-pub use wire::{LinksBody, OriginWord, RolloutBody, RolloutListBody, StartRolloutBody, StateWord, StrategyWord};
+pub use decisions::{AdvanceBody, DecisionBody};
+pub use wire::{ApprovalBody, LinksBody, OriginWord, RolloutBody, RolloutListBody, StageBody, StartRolloutBody, StateWord, StrategyWord};
+
+pub(super) use decisions::*;
+pub(super) use wire::check_metadata;
 
 use super::Doors;
 use super::extract::{Caller, InPath, JsonBody, Params};
@@ -24,8 +29,6 @@ const PAGE_MAX: u32 = 500;
 const KEY_BYTES_MAX: usize = 255;
 /// Longest reason of a cancellation, in bytes.
 const REASON_BYTES_MAX: usize = 1000;
-/// Longest name of who decided, in bytes.
-const ACTOR_BYTES_MAX: usize = 100;
 
 /// Starts a rollout, or finds the one that the same request started before.
 #[utoipa::path(
@@ -159,78 +162,6 @@ pub(super) fn rollout_id(text: &str) -> Result<RolloutId, Problem> {
         Problem::new(StatusCode::NOT_FOUND, ProblemKind::UnknownRollout, format!("there is no rollout {start:?}: see GET /v1/rollouts"))
     };
     RolloutId::parse(text).map_err(unknown)
-}
-
-/// A person's decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"reason": "the errors are those of a partner, see INC-812", "actor": "ann"}))]
-pub struct DecisionBody {
-    /// Why, in 1 to 1,000 bytes; kept with the rollout and told to who waits for its verdict.
-    pub reason: String,
-    /// Who decided, in 1 to 100 bytes; `somebody` if left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub actor: Option<String>,
-}
-
-/// Promotes a rollout by a person's decision, whatever the judge says: its verdict becomes a final `promote` with the reason.
-#[utoipa::path(
-    post, path = "/v1/rollouts/{id}/promote", tag = "rollouts", operation_id = "promoteRollout",
-    params(("id" = String, Path, description = "The rollout")), request_body = DecisionBody,
-    responses(
-        (status = 200, description = "Promoted", body = RolloutBody),
-        (status = 400, description = "The reason or the actor is missing or too long", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is none of this id", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It has ended already", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is over 1 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not available at the moment", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn promote(
-    State(doors): State<Doors>,
-    caller: Caller,
-    InPath(id): InPath,
-    JsonBody(body): JsonBody<DecisionBody>,
-) -> Result<Json<RolloutBody>, Problem> {
-    decide(&doors, &caller, &id, body, true).await
-}
-
-/// Rolls a rollout back by a person's decision, whatever the judge says: its verdict becomes a final `rollback` with the reason.
-#[utoipa::path(
-    post, path = "/v1/rollouts/{id}/rollback", tag = "rollouts", operation_id = "rollBackRollout",
-    params(("id" = String, Path, description = "The rollout")), request_body = DecisionBody,
-    responses(
-        (status = 200, description = "Rolled back", body = RolloutBody),
-        (status = 400, description = "The reason or the actor is missing or too long", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is none of this id", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It has ended already", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is over 1 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not available at the moment", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn roll_back(
-    State(doors): State<Doors>,
-    caller: Caller,
-    InPath(id): InPath,
-    JsonBody(body): JsonBody<DecisionBody>,
-) -> Result<Json<RolloutBody>, Problem> {
-    decide(&doors, &caller, &id, body, false).await
-}
-
-async fn decide(doors: &Doors, caller: &Caller, id: &str, body: DecisionBody, promote: bool) -> Result<Json<RolloutBody>, Problem> {
-    let actor = caller.named(body.actor.as_deref());
-    let fits = |text: &str, max: usize| !text.trim().is_empty() && text.len() <= max && !text.contains(char::is_control);
-    if !fits(&body.reason, REASON_BYTES_MAX) {
-        return Err(Problem::invalid(format!("reason: needs 1 to {REASON_BYTES_MAX} bytes on one line")));
-    }
-    if body.actor.is_some_and(|actor| !fits(&actor, ACTOR_BYTES_MAX)) {
-        return Err(Problem::invalid(format!("actor: needs 1 to {ACTOR_BYTES_MAX} bytes on one line")));
-    }
-    let decided = PersonalDecision { promote, actor, reason: body.reason };
-    let rollout = doors.rollouts.decide(&rollout_id(id)?, &decided).await;
-    Ok(Json(RolloutBody::from(&rollout.map_err(|error| cancel_problem(&error))?)))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use haldane_analyzer::cohort::Selector;
 use haldane_analyzer::policy::PolicyOverrides;
-use haldane_analyzer::rollout::{Origin, Rollout, RolloutPage, RolloutState, StartRollout, Strategy};
+use haldane_analyzer::rollout::{Origin, Rollout, RolloutPage, RolloutState, STAGES_MAX, Stage, StartRollout, Strategy};
 use haldane_store::{Environment, ServiceName, UnixNanos};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -39,6 +39,9 @@ pub struct StartRolloutBody {
     /// How the version is rolled out; `canary` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<StrategyWord>,
+    /// The steps on the way, each with a verdict of its own: `promote` that is not final says that the next one may begin. At most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageBody>,
     /// RFC 3339. From when on both are compared; when the canary was first seen in the last hour if left out, else now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -49,6 +52,33 @@ pub struct StartRolloutBody {
     /// What differs from the default policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyOverrides>,
+}
+
+/// A step on the way of a rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"traffic": 0.1, "max_duration_seconds": 1800}))]
+pub struct StageBody {
+    /// The canary's share of the traffic, more than 0 and at most 1, and more than in the step before.
+    pub traffic: f64,
+    /// The step is not proven before this time in it; the policy's if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_duration_seconds: Option<u64>,
+    /// What is undecided after this time in the step ends the rollout; the policy's if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration_seconds: Option<u64>,
+}
+
+/// That a person agrees to a promotion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApprovalBody {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
 }
 
 /// One change of one service in one environment.
@@ -92,6 +122,19 @@ pub struct RolloutBody {
     /// The policy of the server's folder that it began with, as `name@version`; empty without one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub policy_name: String,
+    /// The steps on the way; none if it has one only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageBody>,
+    /// The step it is in, from 1; absent without steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<usize>,
+    /// When that step began; absent without steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub stage_started_at: Option<String>,
+    /// That a person agrees to its promotion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalBody>,
     /// Where to go on.
     pub links: LinksBody,
 }
@@ -174,6 +217,7 @@ impl StartRolloutBody {
             baseline: Selector::try_new(self.baseline).map_err(|error| field("baseline")(&error))?,
             canary: Selector::try_new(self.canary).map_err(|error| field("canary")(&error))?,
             strategy: self.strategy.unwrap_or(StrategyWord::Canary).into(),
+            stages: stages_of(&self.stages)?,
             started_at: match &self.started_at {
                 Some(text) => Some(UnixNanos::parse_rfc3339(text).map_err(|error| field("started_at")(&error))?),
                 None => None,
@@ -186,7 +230,24 @@ impl StartRolloutBody {
     }
 }
 
-fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Problem> {
+fn stages_of(given: &[StageBody]) -> Result<Vec<Stage>, Problem> {
+    if given.len() > STAGES_MAX {
+        return Err(Problem::invalid(format!("stages: at most {STAGES_MAX}, these are {}", given.len())));
+    }
+    let grows = given.windows(2).all(|pair| pair[0].traffic < pair[1].traffic);
+    if !grows || given.iter().any(|stage| !(stage.traffic > 0.0 && stage.traffic <= 1.0)) {
+        return Err(Problem::invalid("stages: traffic has to be more than 0 and at most 1, and more from step to step"));
+    }
+    let time = |seconds: Option<u64>| seconds.map(std::time::Duration::from_secs);
+    let stage = |stage: &StageBody| Stage {
+        traffic: stage.traffic,
+        min_duration: time(stage.min_duration_seconds),
+        max_duration: time(stage.max_duration_seconds),
+    };
+    Ok(given.iter().map(stage).collect())
+}
+
+pub(in crate::http) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Problem> {
     if metadata.len() > METADATA_MAX {
         return Err(Problem::invalid(format!("metadata: at most {METADATA_MAX} entries, these are {}", metadata.len())));
     }
@@ -220,7 +281,26 @@ impl From<&Rollout> for RolloutBody {
             metadata: rollout.metadata.clone(),
             policy: rollout.policy.clone(),
             policy_name: rollout.policy_name.clone(),
+            stages: rollout.stages.iter().map(StageBody::from).collect(),
+            stage: (!rollout.stages.is_empty()).then_some(rollout.stage + 1),
+            stage_started_at: (!rollout.stages.is_empty()).then(|| rollout.judged_from().to_rfc3339()),
+            approval: rollout.approval.as_ref().map(|approval| ApprovalBody {
+                by: approval.by.clone(),
+                reason: approval.reason.clone(),
+                at: approval.at.to_rfc3339(),
+            }),
             links: LinksBody { verdict: format!("{own}/verdict"), report: format!("{own}/report"), own },
+        }
+    }
+}
+
+impl From<&Stage> for StageBody {
+    fn from(stage: &Stage) -> Self {
+        let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_secs());
+        Self {
+            traffic: stage.traffic,
+            min_duration_seconds: seconds(stage.min_duration),
+            max_duration_seconds: seconds(stage.max_duration),
         }
     }
 }
@@ -320,5 +400,8 @@ mod tests {
         assert!(with("cannary", serde_json::json!({})).contains("unknown field `cannary`"));
         assert!(with("policy", serde_json::json!({"alfa": 0.1})).contains("unknown field `alfa`"));
         assert!(with("metadata", serde_json::json!({"": "x"})).starts_with("metadata: "));
+        for wrong in [serde_json::json!([{"traffic": 0}]), serde_json::json!([{"traffic": 0.5}, {"traffic": 0.1}])] {
+            assert!(with("stages", wrong).starts_with("stages: traffic"));
+        }
     }
 }

@@ -62,4 +62,6 @@ async fn once_there_are_tokens_each_request_needs_one_with_its_scope() {
     assert_eq!(as_(&admin, "DELETE", "/v1/tokens/viewer", "").await.status, 204);
     as_(&viewer, "GET", "/v1/services", "").await.problem(401, "unauthorized");
     as_(&admin, "DELETE", "/v1/tokens/viewer", "").await.problem(404, "unknown-token");
+    assert!(as_(&admin, "DELETE", "/v1/tokens/admin", "").await.problem(409, "last-token").contains("make another one first"));
+    assert_eq!(made(Some(&admin), "viewer", json!(["read"])).await.status, 201, "the name of a revoked one is free");
 }

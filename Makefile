@@ -6,7 +6,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench-judge bench-ingest bench-wal bench-commits check-deploy kill-test build clients
+.PHONY: help demo test lint fmt bench-judge bench-ingest bench-wal bench-commits check-deploy check-dashboards check-alerts kill-test build clients
 
 help: ## Says what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,12 @@ lint: need-rust ## Formatting and clippy, warnings as errors.
 
 check-deploy: ## Checks the files in deploy/, each by the schema of the tool that reads it, and the scripts by running them.
 	sh deploy/check.sh
+
+check-dashboards: ## Checks the Grafana dashboards: types, links, grids, and that they are what the generator writes. Needs Node 20.
+	cd dashboards && npm ci --silent --no-audit --no-fund && node check.mjs
+
+check-alerts: ## Checks alert rules, their tests and their runbooks. Needs promtool.
+	sh alerts/check.sh
 
 fmt: need-rust ## Formats the code.
 	$(CARGO) fmt --all

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use haldane_analyzer::{Engine, QueryLimits, Rollouts, Scheduler};
 use haldane_api::notify::{Notifications, Notifier};
+use haldane_api::sql::{SqlDoor, SqlError, SqlSources};
 use haldane_api::{Api, HttpProber, NoProber, Readiness};
 use haldane_collector::{Collector, CollectorConfig, Waiting};
 use haldane_store::access::AccessList;
@@ -21,7 +22,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::metrics;
+use crate::metrics::{self, Judging, Told};
 
 /// Why the server could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum BuildError {
         /// The cause.
         source: std::io::Error,
     },
+    /// SQL cannot be served.
+    #[error("cannot serve SQL")]
+    Sql(#[from] SqlError),
     /// Nothing can be probed.
     #[error("cannot make a client for probes")]
     Prober(#[from] NoProber),
@@ -80,6 +84,9 @@ pub enum RunError {
     /// Serving REST failed.
     #[error("the API stopped")]
     Api(#[source] std::io::Error),
+    /// Serving SQL failed.
+    #[error("the SQL door stopped")]
+    Sql(#[source] std::io::Error),
     /// A part panicked.
     #[error("a part of the server panicked")]
     Panicked(#[from] JoinError),
@@ -108,6 +115,8 @@ pub struct Addresses {
     pub http: SocketAddr,
     /// REST.
     pub api: SocketAddr,
+    /// SQL.
+    pub sql: SocketAddr,
 }
 
 /// The ports and the data folder of a server, taken before anything else is done.
@@ -141,6 +150,7 @@ struct Listeners {
     grpc: TcpListener,
     http: TcpListener,
     api: TcpListener,
+    sql: TcpListener,
 }
 
 type Part = JoinSet<Result<(), RunError>>;
@@ -156,6 +166,7 @@ impl Doors {
             grpc: listen(config.grpc, "OTLP over gRPC (--grpc)").await?,
             http: listen(config.http, "OTLP over HTTP (--http)").await?,
             api: listen(config.api, "the API (--api)").await?,
+            sql: listen(config.sql, "SQL (--sql)").await?,
         };
         let addresses = listeners.addresses()?;
         let scheme = if config.api_tls.is_some() { "https" } else { "http" };
@@ -176,7 +187,7 @@ impl App {
     /// # Errors
     /// When what the folder holds cannot be used.
     pub async fn build(doors: Doors, clock: SharedClock) -> Result<Self, BuildError> {
-        let Doors { config, listeners: Listeners { grpc, http, api: api_listener }, addresses, lock } = doors;
+        let Doors { config, listeners: Listeners { grpc, http, api: api_listener, sql: sql_listener }, addresses, lock } = doors;
         // Senders that speak TLS wait until the doors are open: nobody could answer them yet.
         let waiting = match &config.collector.tls {
             Some(_) => None,
@@ -206,7 +217,11 @@ impl App {
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", addresses.api));
         let notifications = Notifications::try_new(&config.notify, ledger.clone(), clock.clone(), &public_url)?;
         let notifier = Notifier::new(&config.notify, notifications.clone(), rollouts.clone());
-        let metrics = metrics::metrics(meter.clone(), tables.clone(), scheduler.calibrations(), notifications.clone());
+        let judging = Judging { calibrations: scheduler.calibrations(), figures: scheduler.figures() };
+        let sources = SqlSources { engine: people.clone(), rollouts: rollouts.clone(), notifications: notifications.clone() };
+        let sql = SqlDoor::open(&config.sql_limits, sources, access.clone(), tls.clone()).await?;
+        let told = Told { meter: meter.clone(), tables: tables.clone(), judging, notifications: notifications.clone(), sql: sql.stats() };
+        let metrics = metrics::metrics(told, config.data.clone());
         let token = serving.clone();
         api.spawn(async move { Ok(notifier.run(token).await?) });
         let part = Api {
@@ -222,6 +237,8 @@ impl App {
         };
         let token = serving.clone();
         api.spawn(async move { part.serve(api_listener, token).await.map_err(RunError::Api) });
+        let token = serving.clone();
+        api.spawn(async move { sql.serve(sql_listener, token).await.map_err(RunError::Sql) });
         let collector = Collector::open(CollectorConfig { access, ..config.collector_settings() }, tables, clock)
             .await
             .map_err(|cause| BuildError::Collector(Box::new(cause)))?;
@@ -273,6 +290,7 @@ impl Listeners {
             grpc: self.grpc.local_addr().map_err(unknown)?,
             http: self.http.local_addr().map_err(unknown)?,
             api: self.api.local_addr().map_err(unknown)?,
+            sql: self.sql.local_addr().map_err(unknown)?,
         })
     }
 }

@@ -8,6 +8,7 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use haldane_analyzer::AnalyzerConfig;
 use haldane_analyzer::policy::PolicyFolder;
 use haldane_api::notify::NotifyConfig;
+use haldane_api::sql::SqlConfig;
 use haldane_collector::CollectorConfig;
 use haldane_store::access::{Scope, Token};
 use haldane_store::name::is_plain_name;
@@ -30,6 +31,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where REST is served. `HALDANE_API`, `--api`.
     pub api: SocketAddr,
+    /// Where SQL is served over the PostgreSQL wire. `HALDANE_SQL`, `--sql`.
+    pub sql: SocketAddr,
     /// Whether addresses beyond loopback are allowed although nothing asks who calls. `HALDANE_ALLOW_REMOTE`, `--allow-remote`.
     pub allow_remote: bool,
     /// How long the shutdown may take to make everything safe, in seconds.
@@ -44,6 +47,8 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// TLS on the API's port: `[api_tls]`. The OTLP ports have `[collector.tls]`.
     pub api_tls: Option<TlsConfig>,
+    /// Limits of SQL over the PostgreSQL wire: `[sql_limits]`.
+    pub sql_limits: SqlConfig,
     /// Policies, each a file: `HALDANE_POLICIES`. None if left out.
     pub policies: Option<PathBuf>,
     /// Where people reach the API, for links in notifications; the address that it listens on if left out. `HALDANE_PUBLIC_URL`.
@@ -58,12 +63,14 @@ impl Default for Config {
             grpc: loopback(4317),
             http: loopback(4318),
             api: loopback(4380),
+            sql: loopback(5433),
             allow_remote: false,
             shutdown_seconds: 60,
             collector: CollectorConfig::default(),
             analyzer: AnalyzerConfig::default(),
             notify: NotifyConfig::default(),
             policies: None,
+            sql_limits: SqlConfig::default(),
             tokens: Vec::new(),
             api_tls: None,
             public_url: None,
@@ -86,6 +93,9 @@ pub struct Flags {
     /// `--api`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<SocketAddr>,
+    /// `--sql`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SocketAddr>,
     /// `--allow-remote`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_remote: Option<bool>,
@@ -127,7 +137,7 @@ impl Config {
     /// The default settings with its data in a folder and on free ports of loopback: for a server that lives as long as a demo or a test.
     pub fn on_free_ports(data: &Path) -> Self {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { data: data.to_owned(), grpc: free, http: free, api: free, ..Self::default() }
+        Self { data: data.to_owned(), grpc: free, http: free, api: free, sql: free, ..Self::default() }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -135,13 +145,17 @@ impl Config {
         let opens = |wanted: fn(&Scope) -> bool| self.tokens.iter().any(|token| token.scopes.iter().any(wanted));
         let asks = self.collector.asks_who_sends() || opens(|scope| *scope == Scope::Ingest);
         let api_asks = opens(|scope| *scope != Scope::Ingest) || self.api_tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+        // Who may read has to prove to know a token; a certificate does not open this door.
+        let sql_asks = opens(|scope| *scope != Scope::Ingest);
         for (at, token) in self.tokens.iter().enumerate() {
             if !is_plain_name(&token.name) || token.scopes.is_empty() || self.tokens[..at].iter().any(|other| other.name == token.name) {
                 let name = &token.name;
                 mistakes.push(format!("tokens {name:?}: it needs a name of its own (1 to 64 of a-z A-Z 0-9 - _ .) and at least one scope"));
             }
         }
-        for (name, address, asks) in [("grpc", self.grpc, asks), ("http", self.http, asks), ("api", self.api, api_asks)] {
+        for (name, address, asks) in
+            [("grpc", self.grpc, asks), ("http", self.http, asks), ("api", self.api, api_asks), ("sql", self.sql, sql_asks)]
+        {
             if !address.ip().is_loopback() && !asks && !self.allow_remote {
                 mistakes.push(format!(
                     "{name} = {address} can be reached from other machines, and nothing here asks who calls: \

@@ -2,24 +2,50 @@
 //!
 //! The names are promises. Collector and api do not know each other, so the one's numbers become the other's families here.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use haldane_analyzer::judge::{Calibration, ComparisonCalibration};
 use haldane_analyzer::rehearsal::{Calibrated, Calibrations};
+use haldane_analyzer::rollout::Figures;
 use haldane_api::metrics::{Family, Kind, Metrics, Sample};
 use haldane_api::notify::{Attempts, Notifications};
-use haldane_collector::{CollectorStats, LATENCY_BOUNDS, Meter, Signal, SignalStats};
+use haldane_api::sql::{QUERY_BOUNDS, QueryOutcome, SqlStats};
+use haldane_collector::{CollectorStats, LATENCY_BOUNDS, Meter, ServedStats, Signal, SignalStats};
 use haldane_store::{TableName, Tables};
+
+mod judging;
+
+/// Who tells.
+pub(crate) struct Told {
+    pub(crate) meter: Arc<OnceLock<Meter>>,
+    pub(crate) tables: Tables,
+    pub(crate) judging: Judging,
+    pub(crate) notifications: Notifications,
+    pub(crate) sql: SqlStats,
+}
+
+/// What the judging tells.
+pub(crate) struct Judging {
+    pub(crate) calibrations: Calibrations,
+    pub(crate) figures: Figures,
+}
 
 /// So many services are told of, in the order of their names: each is a dozen series.
 const SERVICES_MAX: usize = 500;
 
 /// Reads all of it each time. There is no meter before the log has been read back; then all that the collector counts is zero.
-pub(crate) fn metrics(meter: Arc<OnceLock<Meter>>, tables: Tables, calibrations: Calibrations, notifications: Notifications) -> Metrics {
+pub(crate) fn metrics(told: Told, data: PathBuf) -> Metrics {
+    let Told { meter, tables, judging: Judging { calibrations, figures }, notifications, sql } = told;
     Metrics::new(move || {
         let stats = meter.get().map(Meter::read).unwrap_or_default();
         let mut families = requests(&stats);
+        families.push(build());
+        families.push(served(&stats));
+        families.extend(judging::families(&figures));
+        families.extend(disk(&data));
+        families.extend(queries(&sql));
         families.extend(memory(&stats));
         families.extend(hot(&tables));
         families.extend(calibration(&calibrations));
@@ -193,6 +219,74 @@ fn attempts(notifications: &Notifications) -> Family {
         kind: Kind::Counter,
         samples: notifications.attempts().into_iter().flat_map(of).collect(),
     }
+}
+
+/// Which build this is.
+fn build() -> Family {
+    let labels = [("version", env!("CARGO_PKG_VERSION"))];
+    Family { name: "haldane_build_info", help: "Which build this is.", kind: Kind::Gauge, samples: vec![Sample::new(&labels, 1.0)] }
+}
+
+/// Requests of each service, for its error budget.
+fn served(stats: &CollectorStats) -> Family {
+    let of = |one: &ServedStats| {
+        let counted = [("ok", one.ok), ("failed", one.failed)];
+        let (service, environment) = (one.service.clone(), one.environment.clone());
+        counted.map(|(outcome, count)| {
+            Sample::new(&[("service", service.as_str()), ("environment", environment.as_str()), ("outcome", outcome)], number(count))
+        })
+    };
+    Family {
+        name: "haldane_service_requests_total",
+        help: "Requests that the spans of a service tell of, since this process started.",
+        kind: Kind::Counter,
+        samples: stats.served.iter().flat_map(of).collect(),
+    }
+}
+
+/// Of the disk that holds the data.
+fn disk(data: &Path) -> Vec<Family> {
+    let space = disk_space(data);
+    let one = |name, help, value: Option<u64>| Family {
+        name,
+        help,
+        kind: Kind::Gauge,
+        samples: value.map(|bytes| Sample::new(&[], number(bytes))).into_iter().collect(),
+    };
+    vec![
+        one("haldane_disk_free_bytes", "Room on the disk of the data folder.", space.map(|(free, _)| free)),
+        one("haldane_disk_size_bytes", "Size of the disk of the data folder.", space.map(|(_, size)| size)),
+    ]
+}
+
+/// SQL over the PostgreSQL wire.
+fn queries(sql: &SqlStats) -> Vec<Family> {
+    let ended = QueryOutcome::ALL.map(|outcome| Sample::new(&[("outcome", outcome.as_str())], number(sql.ended(outcome))));
+    let (buckets, sum) = sql.durations();
+    let mut samples = Vec::new();
+    let mut all = 0;
+    for (place, count) in buckets.into_iter().enumerate() {
+        all += count;
+        let bound = QUERY_BOUNDS.get(place).map_or_else(|| "+Inf".to_owned(), |ms| format!("{}", Duration::from_millis(*ms).as_secs_f64()));
+        samples.push(Sample { suffix: "_bucket", ..Sample::new(&[("le", bound.as_str())], number(all)) });
+    }
+    samples.push(Sample { suffix: "_sum", ..Sample::new(&[], seconds(sum)) });
+    samples.push(Sample { suffix: "_count", ..Sample::new(&[], number(all)) });
+    vec![
+        Family {
+            name: "haldane_sql_queries_total",
+            help: "Queries over the PostgreSQL wire, by how they ended.",
+            kind: Kind::Counter,
+            samples: ended.to_vec(),
+        },
+        Family { name: "haldane_sql_query_seconds", help: "How long they took.", kind: Kind::Histogram, samples },
+    ]
+}
+
+/// Free bytes and all bytes.
+fn disk_space(data: &Path) -> Option<(u64, u64)> {
+    let space = rustix::fs::statvfs(data).ok()?;
+    Some((space.f_bavail.saturating_mul(space.f_frsize), space.f_blocks.saturating_mul(space.f_frsize)))
 }
 
 /// What Linux says of this process; nothing elsewhere.

@@ -28,6 +28,18 @@ if ! have_alertmanager && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>
 fi
 have_alertmanager || fail "Alertmanager with amtool is missing; on Debian they are in the package prometheus-alertmanager, else see https://prometheus.io/download/"
 
+# SQL over the PostgreSQL wire is tested with psql, alert rules with promtool.
+need_debian() {
+    command -v "$1" >/dev/null 2>&1 && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "installing $2"
+        apt-get install --yes --quiet "$2" >/dev/null 2>&1 || { apt-get update --quiet && apt-get install --yes --quiet "$2"; } >/dev/null 2>&1 || true
+    fi
+    command -v "$1" >/dev/null 2>&1 || fail "$1 is missing; on Debian it is in the package $2"
+}
+need_debian psql postgresql-client
+need_debian promtool prometheus
+
 mkdir -p "$folder"
 
 # The list of versions is copied last: an interrupted run is begun anew.

@@ -11,6 +11,7 @@ pub mod pages;
 mod probe;
 pub mod report;
 pub mod rows;
+pub mod sql;
 
 pub use error::{Problem, ProblemKind};
 pub use http::{Api, Readiness};

@@ -293,7 +293,12 @@ fn new_batcher(config: &CollectorConfig, tables: &Tables, counters: &Counters) -
     let keys = CohortKeys::new(&config.cohort_attributes, &config.record_cohort_attributes);
     let operations = Operations::new(config.operations_max, counters.operations_over_limit.clone());
     let limits = BatchLimits { age: config.batch_age(), rows: config.batch_rows_max, hot_bytes: config.hot_bytes_max };
-    Batcher::new(Rows::new(Rollup::new(keys, operations)), limits, tables.clone(), counters.published_through.clone())
+    Batcher::new(
+        Rows::new(Rollup::new(keys, operations, counters.served.clone())),
+        limits,
+        tables.clone(),
+        counters.published_through.clone(),
+    )
 }
 
 fn open_log(

@@ -28,6 +28,7 @@ mod replay;
 mod upkeep;
 
 mod collector;
+mod served;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -37,5 +38,6 @@ pub use config::{CollectorConfig, DamagePolicy, TokenConfig, WalConfig};
 pub use otlp::waiting::Waiting;
 pub use replay::{ReplayError, Replayed};
 pub use request::{Encoding, Request, Signal};
+pub use served::ServedStats;
 pub use stats::{CollectorStats, LATENCY_BOUNDS, Latency, Reason, Refusals, SignalStats};
 pub use wal::RecoveryError;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::request::Signal;
+use crate::served::{Served, ServedStats};
 
 /// Counts of one signal since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,6 +112,8 @@ pub struct CollectorStats {
     pub log_backlog_bytes: u64,
     /// Spans counted under `__other__` because their service has too many operations.
     pub operations_over_limit: u64,
+    /// Requests of each service, as its spans tell them.
+    pub served: Vec<ServedStats>,
     /// The last log sequence whose rows are visible.
     pub published_through: u64,
     /// Refused requests, those that there are.
@@ -170,6 +173,7 @@ pub(crate) struct Counters {
     uncommitted: Mutex<VecDeque<Mark>>,
     committed_through: AtomicU64,
     pub(crate) operations_over_limit: Arc<AtomicU64>,
+    pub(crate) served: Served,
     pub(crate) published_through: Arc<AtomicU64>,
 }
 
@@ -234,6 +238,7 @@ impl Counters {
             metrics: self.of(Signal::Metrics).read(),
             logs: self.of(Signal::Logs).read(),
             operations_over_limit: self.operations_over_limit.load(Ordering::Relaxed),
+            served: self.served.read(),
             published_through: self.published_through.load(Ordering::Relaxed),
             refusals: self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             admission_wait: Duration::from_micros(self.admission_wait_micros.load(Ordering::Relaxed)),

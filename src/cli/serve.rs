@@ -30,6 +30,9 @@ pub(crate) struct ServeArgs {
     /// Where REST is served, with its description at /docs [default: 127.0.0.1:4380].
     #[arg(long, value_name = "ADDRESS")]
     api: Option<SocketAddr>,
+    /// Where SQL is served over the PostgreSQL wire, for Grafana and psql [default: 127.0.0.1:5433].
+    #[arg(long, value_name = "ADDRESS")]
+    sql: Option<SocketAddr>,
     /// Allow addresses that other machines can reach, although nothing asks who calls.
     #[arg(long)]
     allow_remote: bool,
@@ -56,8 +59,8 @@ pub(crate) struct DemoFlags {
 
 /// Serves until Ctrl-C or a request to terminate, then makes everything safe.
 pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, CliError> {
-    let ServeArgs { config, data, grpc, http, api, allow_remote } = args;
-    let flags = Flags { data, grpc, http, api, allow_remote: allow_remote.then_some(true) };
+    let ServeArgs { config, data, grpc, http, api, sql, allow_remote } = args;
+    let flags = Flags { data, grpc, http, api, sql, allow_remote: allow_remote.then_some(true) };
     let config = Config::load(config.as_deref(), &flags)
         .map_err(|error| CliError::Usage(format!("wrong in the settings: {}", error.mistakes.join("; "))))?;
     let stop = stop_on_signal()?;
@@ -66,6 +69,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, CliError> {
     let addresses = doors.addresses();
     out::note(&format!("haldane: OTLP over gRPC at http://{}, over HTTP at http://{}", addresses.grpc, addresses.http));
     out::note(&format!("haldane: REST at {scheme}://{}, described at {scheme}://{0}/docs; data in {}", addresses.api, data.display()));
+    out::note(&format!("haldane: SQL over the PostgreSQL wire at {}", addresses.sql));
     let app = tokio::select! {
         built = App::build(doors, Arc::new(SystemClock)) => built.map_err(|error| CliError::part(&error))?,
         // Nothing was acknowledged yet.

@@ -118,12 +118,12 @@ fn create(args: CreateArgs) -> Result<Exit, CliError> {
         return Err(CliError::Usage("a token's name has 1 to 64 of the characters a-z A-Z 0-9 - _ .".to_owned()));
     }
     let token = new_token()?;
-    let digest = TokenDigest::of(&token);
+    let (digest, scram) = (TokenDigest::of(&token), haldane_api::sql::scram_verifier(&token)?);
     let scopes: Vec<String> = scopes.iter().map(|scope| format!("\"{}\"", scope.as_str())).collect();
     let scopes = scopes.join(", ");
     let text = format!(
         "# It is shown as `authorization: Bearer {token}`, or in HALDANE_TOKEN, and is printed only now.\n\
-         # Add this to haldane.toml:\n[[tokens]]\nname = \"{name}\"\nsha256 = \"{digest}\"\nscopes = [{scopes}]\n"
+         # Add this to haldane.toml:\n[[tokens]]\nname = \"{name}\"\nsha256 = \"{digest}\"\nscram = \"{scram}\"\nscopes = [{scopes}]\n"
     );
     out::bytes(text.as_bytes())?;
     Ok(Exit::Done)

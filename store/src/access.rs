@@ -105,6 +105,42 @@ impl TryFrom<String> for TokenDigest {
     }
 }
 
+/// What a client proves to know the token by, without sending it: salt and salted password of SCRAM-SHA-256 (RFC 5802), for the PostgreSQL wire.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ScramVerifier {
+    /// 16 bytes.
+    pub salt: Vec<u8>,
+    /// 32 bytes.
+    pub salted: Vec<u8>,
+}
+
+impl std::fmt::Debug for ScramVerifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ScramVerifier")
+    }
+}
+
+impl std::fmt::Display for ScramVerifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let engine = &base64::engine::general_purpose::STANDARD;
+        write!(f, "{}${}", engine.encode(&self.salt), engine.encode(&self.salted))
+    }
+}
+
+impl TryFrom<String> for ScramVerifier {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let engine = &base64::engine::general_purpose::STANDARD;
+        let parts = text.split_once('$').and_then(|(salt, salted)| Some((engine.decode(salt).ok()?, engine.decode(salted).ok()?)));
+        match parts {
+            Some((salt, salted)) if salt.len() == 16 && salted.len() == 32 => Ok(Self { salt, salted }),
+            _ => Err("a token's scram is what `haldane token create` prints".to_owned()),
+        }
+    }
+}
+
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +151,9 @@ pub struct Token {
     pub sha256: TokenDigest,
     /// What it lets its holder do.
     pub scopes: Vec<Scope>,
+    /// For the PostgreSQL wire; a token without one does not open it.
+    #[serde(default)]
+    pub scram: Option<ScramVerifier>,
 }
 
 /// A new token: 256 bits of chance from the system, in hex.
@@ -193,6 +232,13 @@ impl AccessList {
         self.0.read().unwrap_or_else(PoisonError::into_inner).settings.clone()
     }
 
+    /// What a token of this name is proved by, if it may do what needs the scope.
+    pub fn verifier(&self, name: &str, needed: Scope) -> Option<ScramVerifier> {
+        let lists = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let token = lists.settings.iter().chain(&lists.kept).find(|token| token.name == name)?;
+        token.scram.clone().filter(|_| token.scopes.iter().any(|has| has.covers(needed)))
+    }
+
     /// Whether who shows this may do what needs the scope.
     pub fn admit(&self, shown: Option<&TokenDigest>, needed: Scope) -> Admitted {
         let asks = self.asks(needed);
@@ -216,7 +262,7 @@ mod tests {
     use super::*;
 
     fn token(name: &str, scopes: &[Scope]) -> Token {
-        Token { name: name.to_owned(), sha256: TokenDigest::of(&format!("secret of {name}")), scopes: scopes.to_vec() }
+        Token { name: name.to_owned(), sha256: TokenDigest::of(&format!("secret of {name}")), scopes: scopes.to_vec(), scram: None }
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Program {
 }
 
 /// A file of what `tests/setup.sh` installed: in `$HALDANE_TEST_CLIENTS`, or `clients` in cargo's target folder.
-fn installed(path: &str) -> PathBuf {
+pub(crate) fn installed(path: &str) -> PathBuf {
     let folder = std::env::var_os("HALDANE_TEST_CLIENTS").map(PathBuf::from).unwrap_or_else(|| {
         let profile = Path::new(env!("CARGO_BIN_EXE_haldane")).parent().unwrap();
         profile.parent().unwrap().join("clients")

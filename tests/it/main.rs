@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod cli;
@@ -26,6 +28,8 @@ mod policies;
 mod rehearsal;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod sql;
 #[cfg(test)]
 mod stages;
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) http: String,
     /// REST.
     pub(crate) api: String,
+    /// Address of SQL, without a scheme.
+    pub(crate) sql: String,
     client: reqwest::Client,
 }
 
@@ -65,15 +67,15 @@ impl World {
             .arg("serve")
             .arg("--data")
             .arg(folder.path().join("data"))
-            .args(["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--api", "127.0.0.1:0"])
+            .args(["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--api", "127.0.0.1:0", "--sql", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let addresses = addresses(&mut process);
         let at = |door: &str| addresses.get(door).cloned().unwrap_or_else(|| panic!("no address of {door} in {addresses:?}"));
-        let (grpc, http, api) = (at("grpc"), at("http"), at("api"));
-        let world = Self { process, folder, grpc, http, api, client };
+        let (grpc, http, api, sql) = (at("grpc"), at("http"), at("api"), at("sql"));
+        let world = Self { process, folder, grpc, http, api, sql, client };
         until("the server is ready", async || world.get("/readyz").await.ok()).await;
         world
     }
@@ -236,10 +238,10 @@ fn addresses(process: &mut Child) -> BTreeMap<&'static str, String> {
         }
     });
     let (start, mut found) = (Instant::now(), BTreeMap::new());
-    while found.len() < 3 {
+    while found.len() < 4 {
         let line = lines.recv_timeout(DEADLINE.saturating_sub(start.elapsed()));
         let line = line.unwrap_or_else(|_| panic!("the server did not say where it listens, only {found:?}"));
-        for (door, before) in [("grpc", "gRPC at "), ("http", "HTTP at "), ("api", "REST at ")] {
+        for (door, before) in [("grpc", "gRPC at "), ("http", "HTTP at "), ("api", "REST at "), ("sql", "PostgreSQL wire at ")] {
             let after = line.split_once(before).map(|(_, after)| after.split([',', ' ']).next().unwrap_or(after));
             found.extend(after.map(|address| (door, address.to_owned())));
         }

@@ -3,6 +3,10 @@
 //! Always holds: nothing can be written through it; a query has a deadline, a bound on rows and a bound on memory.
 
 mod deltas;
+mod quantile;
+mod wire;
+
+pub use wire::SCHEMA;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +120,7 @@ impl Engine {
         for table in TableName::ALL {
             session.register_table(table.as_str(), tables.provider(table)).map_err(failed)?;
         }
+        session.register_udaf(quantile::duration_quantile());
         let deltas = deltas::MetricDeltas::new(tables.provider(TableName::Metrics));
         session.register_table(deltas::NAME, Arc::new(deltas)).map_err(failed)?;
         Ok(Self { session, limits: Arc::new(limits) })

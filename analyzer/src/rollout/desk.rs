@@ -14,6 +14,7 @@ use super::detect;
 use super::error::{CancelError, FindError, ReadError, StartError};
 use super::model::{
     Origin, PersonalDecision, Rollout, RolloutFilter, RolloutId, RolloutPage, RolloutState, ServiceSummary, StartRollout, Started,
+    VerdictFilter,
 };
 use super::record::{from_row, is_same, to_row};
 use super::standing;
@@ -311,6 +312,15 @@ impl Rollouts {
             None => None,
         };
         Ok(standing::verdict(&rollout, latest))
+    }
+
+    /// Verdicts as they were written, the newest first. What another version wrote differently is left out.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn verdicts(&self, filter: &VerdictFilter) -> Result<Vec<Verdict>, ReadError> {
+        let documents = self.ledger.verdict_documents(filter.rollout_id.as_deref(), filter.since, filter.limit).await?;
+        Ok(documents.iter().filter_map(|document| serde_json::from_str(document).ok()).collect())
     }
 
     /// The newest verdict, as soon as its sequence is past `after` or it is final; at the latest after `at_most`.

@@ -9,6 +9,7 @@ mod deployments;
 mod desk;
 mod detect;
 mod error;
+mod figures;
 mod markers;
 mod model;
 mod probes;
@@ -23,10 +24,11 @@ pub use asked::{AnalysisError, AnalysisRequest};
 pub use deployments::DeploymentFigures;
 pub use desk::Rollouts;
 pub use error::{AdvanceError, CancelError, FindError, ReadError, StartError};
+pub use figures::{Figures, LiveFigures, OutboxFigures, RolloutFigures, RoundFigures};
 pub use markers::{Marker, MarkerKind};
 pub use model::{
     Origin, PersonalDecision, Rollout, RolloutFilter, RolloutId, RolloutIdError, RolloutPage, RolloutState, ServiceSummary, StartRollout,
-    Started, Strategy, VersionSummary,
+    Started, Strategy, VerdictFilter, VersionSummary,
 };
 pub use probes::Prober;
 pub use schedule::{AnalyzerConfig, Scheduler};

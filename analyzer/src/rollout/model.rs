@@ -244,6 +244,17 @@ pub struct RolloutPage {
     pub next: Option<RolloutId>,
 }
 
+/// Which verdicts to read, the newest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VerdictFilter {
+    /// Only of this rollout.
+    pub rollout_id: Option<String>,
+    /// Only written since.
+    pub since: Option<UnixNanos>,
+    /// At most so many.
+    pub limit: u32,
+}
+
 /// A service that has sent telemetry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceSummary {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -19,6 +19,7 @@ use super::calibrator::Calibrator;
 use super::desk::{Judged, Rollouts};
 use super::detect::Detector;
 use super::error::ReadError;
+use super::figures::Figures;
 use super::model::{Origin, Rollout, RolloutId, RolloutState, Strategy};
 use super::probes::{Prober, Probes};
 use super::stages::WAIT_MAX;
@@ -107,6 +108,7 @@ pub struct Scheduler {
     /// Too large to be read with others.
     large: Mutex<HashSet<RolloutId>>,
     probes: Probes,
+    figures: Figures,
 }
 
 /// Evidence that was read with that of others.
@@ -118,8 +120,8 @@ struct Reading {
 impl Scheduler {
     /// A scheduler over the same ledger and tables as `desk`.
     pub fn new(config: AnalyzerConfig, desk: Rollouts, ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
-        let probes = Probes::new(config.probe_hosts.clone());
-        Self { config, desk, ledger, engine, clock, calibrations: Calibrations::default(), large: Mutex::default(), probes }
+        let (probes, figures) = (Probes::new(config.probe_hosts.clone()), Figures::new(clock.clone()));
+        Self { config, desk, ledger, engine, clock, calibrations: Calibrations::default(), large: Mutex::default(), probes, figures }
     }
 
     /// With somebody who asks the addresses of policies; without, none is asked.
@@ -132,6 +134,11 @@ impl Scheduler {
     /// What is known of how often the judge is wrong.
     pub fn calibrations(&self) -> Calibrations {
         self.calibrations.clone()
+    }
+
+    /// What is rolling out, and how the judging goes.
+    pub fn figures(&self) -> Figures {
+        self.figures.clone()
     }
 
     fn calibrator(&self) -> Calibrator {
@@ -160,8 +167,16 @@ impl Scheduler {
     }
 
     async fn judge_until(&self, detector: &mut Detector, stop: &CancellationToken) {
+        let since_start = self.clock.now();
         loop {
-            self.turn(detector, stop).await;
+            let began = Instant::now();
+            match self.turn(detector, stop).await {
+                Ok(()) => self.figures.look(&self.desk, began, since_start).await,
+                Err(error) => {
+                    self.figures.failed();
+                    tracing::error!(error = chain(&error), "cannot list the rollouts to judge");
+                }
+            }
             let pause = self.clock.real(Duration::from_secs(self.config.judge_every_seconds)).max(Duration::from_millis(50));
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -170,7 +185,7 @@ impl Scheduler {
         }
     }
 
-    async fn turn(&self, detector: &mut Detector, stop: &CancellationToken) {
+    async fn turn(&self, detector: &mut Detector, stop: &CancellationToken) -> Result<(), LedgerError> {
         self.look_at_policies().await;
         if self.config.detect_versions {
             match detector.look(&self.desk, &self.ledger, &self.config.detect_except).await {
@@ -178,13 +193,7 @@ impl Scheduler {
                 Err(error) => tracing::error!(error = chain(&error), "cannot look for new versions"),
             }
         }
-        let live = match self.desk.live().await {
-            Ok(live) => live,
-            Err(error) => {
-                tracing::error!(error = chain(&error), "cannot list the rollouts to judge");
-                return;
-            }
-        };
+        let live = self.desk.live().await?;
         self.probes.keep(&live);
         self.large().retain(|id| live.iter().any(|rollout| rollout.id == *id));
         let (mut shared, alone): (Vec<_>, Vec<_>) = live.iter().partition(|rollout| self.can_share(rollout));
@@ -194,6 +203,7 @@ impl Scheduler {
             self.judge_together(group, stop).await;
         }
         self.judge_each(alone.into_iter().map(|rollout| (rollout, None)), stop).await;
+        Ok(())
     }
 
     fn can_share(&self, rollout: &Rollout) -> bool {
@@ -234,6 +244,7 @@ impl Scheduler {
                 return;
             }
             if let Err(error) = self.judge_once(rollout, read).await {
+                self.figures.failed();
                 tracing::error!(rollout = %rollout.id, error = chain(&error), "cannot judge");
             }
         });
@@ -248,7 +259,7 @@ impl Scheduler {
             baseline: &rollout.baseline,
             canary: &rollout.canary,
             started_at: rollout.judged_from(),
-            until: self.watermark(now).min(end_of(rollout).bucket(window())).max(rollout.judged_from()),
+            until: self.watermark(now).min(rollout.judged_to().bucket(window())).max(rollout.judged_from()),
             history: Duration::from_secs(self.config.history_seconds),
             seed: seed_of(rollout),
         }
@@ -320,12 +331,6 @@ impl Scheduler {
     fn watermark(&self, now: UnixNanos) -> UnixNanos {
         now.minus(Duration::from_secs(self.config.lateness_seconds)).bucket(window())
     }
-}
-
-/// No window after this is compared. A policy that does not hold is told of when it judges.
-fn end_of(rollout: &Rollout) -> UnixNanos {
-    let policy = Policy::default().with(&rollout.policy_now()).unwrap_or_default();
-    rollout.judged_from().plus(policy.max_duration())
 }
 
 /// A verdict counts without it too.

@@ -77,6 +77,12 @@ impl Rollout {
         policy
     }
 
+    /// No window after this is compared in this stage. A policy that does not hold is told of when it judges.
+    pub(super) fn judged_to(&self) -> UnixNanos {
+        let policy = Policy::default().with(&self.policy_now()).unwrap_or_default();
+        self.judged_from().plus(policy.max_duration())
+    }
+
     /// The stage as verdicts tell it; none of a rollout without stages.
     pub(super) fn stage_now(&self) -> Option<StageVerdict> {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

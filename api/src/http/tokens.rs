@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::Doors;
 use super::extract::{Caller, InPath, JsonBody};
 use crate::error::{Problem, ProblemKind};
+use crate::sql::scram_verifier;
 
 /// Most tokens in the ledger.
 const TOKENS_MAX: usize = 1_000;
@@ -132,7 +133,8 @@ pub(super) async fn create(
         return Err(Problem::invalid(format!("there are {TOKENS_MAX} tokens, which is the most: revoke some")));
     }
     let secret = new_token().map_err(|error| no_chance(&error))?;
-    let token = Token { name: body.name.clone(), sha256: TokenDigest::of(&secret), scopes: scopes.clone() };
+    let scram = scram_verifier(&secret).map_err(|error| no_chance(&error))?;
+    let token = Token { name: body.name.clone(), sha256: TokenDigest::of(&secret), scopes: scopes.clone(), scram: Some(scram) };
     let (now, actor) = (doors.rollouts.now(), caller.named(None));
     let details = EventDetails {
         token: body.name.clone(),

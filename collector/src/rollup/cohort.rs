@@ -55,6 +55,10 @@ impl Cohort {
         cohort
     }
 
+    pub(super) fn environment(&self) -> Option<&str> {
+        self.deployment_environment_name.as_deref()
+    }
+
     /// This cohort, told apart further by what the record itself says.
     pub(super) fn with_record(&self, attributes: &[Attribute<'_>], keys: &CohortKeys) -> Self {
         let mut cohort = self.clone();

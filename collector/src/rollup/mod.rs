@@ -25,6 +25,7 @@ use crate::decode::log::LogRecord;
 use crate::decode::span::{Span, SpanLists};
 use crate::decode::value::Attribute;
 use crate::rows::{PromotedColumns, RECORD_COLUMNS, ResourceAttributes, log_time, span_time};
+use crate::served::Served;
 use crate::wanted::Wanted;
 
 pub(crate) use cohort::{Cohort, CohortKeys};
@@ -41,6 +42,8 @@ const HTTP_SERVER_ERROR: i64 = 500;
 const STATUS_ERROR: i32 = 2;
 /// `SPAN_KIND_SERVER`.
 const KIND_SERVER: i32 = 2;
+/// `SPAN_KIND_CONSUMER`.
+const KIND_CONSUMER: i32 = 5;
 /// `SPAN_KIND_CLIENT`.
 const KIND_CLIENT: i32 = 3;
 /// What HTTP clients name their spans by, with `HTTP` before it or alone.
@@ -69,11 +72,13 @@ pub(crate) struct Rollup {
     red: RedRows,
     errors: ErrorRows,
     scratch: Vec<u8>,
+    served: Served,
 }
 
 impl Rollup {
-    pub(crate) fn new(keys: CohortKeys, operations: Operations) -> Self {
-        Self { keys, operations, batch: BatchKeys::default(), red: RedRows::default(), errors: ErrorRows::default(), scratch: Vec::new() }
+    pub(crate) fn new(keys: CohortKeys, operations: Operations, served: Served) -> Self {
+        let (batch, red, errors) = (BatchKeys::default(), RedRows::default(), ErrorRows::default());
+        Self { keys, operations, batch, red, errors, scratch: Vec::new(), served }
     }
 
     /// What a resource's records are counted under.
@@ -124,6 +129,10 @@ impl Rollup {
 
     /// The rows since the last call, in the columns of `red` and `errors`.
     pub(crate) fn finish(&mut self) -> (RecordBatch, RecordBatch) {
+        for (cohort, requests) in self.red.requests() {
+            let cohort = self.batch.cohort_at(cohort);
+            self.served.add(&cohort.service_name, cohort.environment(), requests);
+        }
         let rows = (self.red.finish(&self.batch), self.errors.finish(&self.batch));
         self.batch = BatchKeys::default();
         rows

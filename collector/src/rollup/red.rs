@@ -1,5 +1,6 @@
 //! Rows of `red`: how many spans of a key there were in a bucket, how many failed, and how long they took.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -11,7 +12,7 @@ use hashbrown::HashTable;
 
 use super::cohort::KeyColumns;
 use super::keys::BatchKeys;
-use super::{Seen, failed};
+use super::{KIND_CONSUMER, KIND_SERVER, Seen, failed};
 use crate::hex;
 use crate::rows::{CountListColumn, DictionaryColumn, IntegerColumn, batch_of, kind_name};
 
@@ -64,6 +65,17 @@ impl RedRows {
         let (cells, hasher) = (&self.cells, &self.hasher);
         self.index.insert_unique(hash, number, |number| hasher.hash_one(cells[*number as usize].key));
         number
+    }
+
+    /// Requests of each cohort in the batch: all, and those that failed.
+    pub(super) fn requests(&self) -> BTreeMap<u32, (u64, u64)> {
+        let mut counts: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        for cell in self.cells.iter().filter(|cell| cell.key.kind == KIND_SERVER || cell.key.kind == KIND_CONSUMER) {
+            let (requests, failed) = counts.entry(cell.key.cohort).or_default();
+            *requests += cell.requests.unsigned_abs();
+            *failed += cell.errors.unsigned_abs();
+        }
+        counts
     }
 
     pub(super) fn finish(&mut self, keys: &BatchKeys) -> RecordBatch {

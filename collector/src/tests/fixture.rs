@@ -272,7 +272,7 @@ pub(crate) fn json(signal: Signal, body: &str) -> Request {
 pub(crate) fn rows() -> Rows {
     let config = CollectorConfig::default();
     let keys = CohortKeys::new(&config.cohort_attributes, &config.record_cohort_attributes);
-    Rows::new(Rollup::new(keys, Operations::new(config.operations_max, Default::default())))
+    Rows::new(Rollup::new(keys, Operations::new(config.operations_max, Default::default()), Default::default()))
 }
 
 /// All rows that come of some records.

@@ -141,6 +141,16 @@ impl Ledger {
         rows.map_err(failed("list notifications"))?.iter().map(read).collect()
     }
 
+    /// How many messages there are, by receiver and state.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn notification_counts(&self) -> Result<Vec<(String, String, u64)>, LedgerError> {
+        let sql = "SELECT receiver, state, count(*) FROM notifications GROUP BY receiver, state ORDER BY receiver, state";
+        let rows = sqlx::query_as::<_, (String, String, i64)>(sql).fetch_all(&self.pool).await.map_err(failed("count notifications"))?;
+        Ok(rows.into_iter().map(|(receiver, state, count)| (receiver, state, u64::try_from(count).unwrap_or(0))).collect())
+    }
+
     /// Takes a notification for an attempt: until then nobody else tries it, nor this process again if it cannot write down what came of it.
     /// Says whether it was still waiting.
     ///

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::trail::{TrailEntry, append};
 use super::{Ledger, LedgerError, failed};
-use crate::access::{Scope, Token, TokenDigest};
+use crate::access::{Scope, ScramVerifier, Token, TokenDigest};
 use crate::time::UnixNanos;
 
 /// A token in the ledger.
@@ -25,7 +25,7 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn tokens(&self) -> Result<Vec<TokenRow>, LedgerError> {
-        let sql = "SELECT name, sha256, scopes, created_at, created_by FROM tokens WHERE revoked_at IS NULL ORDER BY name";
+        let sql = "SELECT name, sha256, scopes, created_at, created_by, scram FROM tokens WHERE revoked_at IS NULL ORDER BY name";
         let rows = sqlx::query(sql).fetch_all(&self.pool).await;
         rows.map_err(failed("list tokens"))?.iter().map(read).collect()
     }
@@ -47,15 +47,16 @@ impl Ledger {
         let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a token"))?;
         let scopes: Vec<&str> = row.token.scopes.iter().map(|scope| scope.as_str()).collect();
         let done = sqlx::query(
-            "INSERT INTO tokens (name, sha256, scopes, created_at, created_by) VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO tokens (name, sha256, scopes, created_at, created_by, scram) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, scopes = excluded.scopes, created_at = excluded.created_at,
-             created_by = excluded.created_by, revoked_at = NULL WHERE tokens.revoked_at IS NOT NULL",
+             created_by = excluded.created_by, scram = excluded.scram, revoked_at = NULL WHERE tokens.revoked_at IS NOT NULL",
         )
         .bind(&row.token.name)
         .bind(row.token.sha256.to_string())
         .bind(scopes.join(" "))
         .bind(row.created_at.as_nanos())
         .bind(&row.created_by)
+        .bind(row.token.scram.as_ref().map(ToString::to_string))
         .execute(&mut *step)
         .await
         .map_err(failed("add a token"))?;
@@ -97,7 +98,9 @@ fn read(row: &SqliteRow) -> Result<TokenRow, LedgerError> {
         Ok((row.try_get("name")?, row.try_get("sha256")?, row.try_get("scopes")?, row.try_get("created_at")?, row.try_get("created_by")?))
     };
     let (name, sha256, scopes, created_at, created_by) = parse().map_err(|cause| broken(cause.to_string()))?;
+    let scram: Option<String> = row.try_get("scram").map_err(|cause| broken(cause.to_string()))?;
     let token = Token {
+        scram: scram.map(ScramVerifier::try_from).transpose().map_err(broken)?,
         name,
         sha256: TokenDigest::try_from(sha256).map_err(broken)?,
         scopes: scopes.split(' ').filter_map(Scope::parse).collect(),

@@ -1,7 +1,7 @@
 //! Verdicts in the ledger: one row for each that differs from the one before.
 
-use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::rollouts::{Ending, end};
 use super::trail::{TrailEntry, append};
@@ -38,6 +38,27 @@ pub struct Last {
 const EVIDENCE_KEPT: i64 = 1_000;
 
 impl Ledger {
+    /// The verdicts of a rollout, or of all, written since an instant, the newest first.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn verdict_documents(
+        &self,
+        rollout_id: Option<&str>,
+        since: Option<UnixNanos>,
+        limit: u32,
+    ) -> Result<Vec<String>, LedgerError> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT document FROM verdicts WHERE 1 = 1");
+        if let Some(id) = rollout_id {
+            sql.push(" AND rollout_id = ").push_bind(id);
+        }
+        if let Some(since) = since {
+            sql.push(" AND decided_at >= ").push_bind(since.as_nanos());
+        }
+        sql.push(" ORDER BY decided_at DESC LIMIT ").push_bind(i64::from(limit));
+        sql.build_query_scalar::<String>().fetch_all(&self.pool).await.map_err(failed("list verdicts"))
+    }
+
     /// Adds a verdict and, when it is the last one, keeps its evidence and ends the rollout in the same step, with what the trail tells of it.
     ///
     /// Says whether it was written: a rollout that has ended meanwhile gets no more verdicts.

@@ -51,7 +51,19 @@ impl Launch {
 
     fn serve(&self) -> Command {
         let data = self.data.to_str().unwrap();
-        self.command(&["serve", "--data", data, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--api", "127.0.0.1:0"])
+        self.command(&[
+            "serve",
+            "--data",
+            data,
+            "--grpc",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--api",
+            "127.0.0.1:0",
+            "--sql",
+            "127.0.0.1:0",
+        ])
     }
 
     /// Begins to start and is killed after so long, wherever it is by then.

@@ -1,0 +1,163 @@
+//! SQL over the PostgreSQL wire, asked by real clients: psql, psycopg, asyncpg; and the queries of all dashboards.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use haldane_store::clock::{Clock as _, SystemClock};
+use serde_json::{Value, json};
+
+use crate::clients::installed;
+use crate::traffic::Traffic;
+use crate::world::{World, repository};
+
+/// A service with a good version and a bad one that was rolled back.
+async fn shop(settings: &[(&str, &str)]) -> (World, String) {
+    let world = World::start_with(settings).await;
+    Traffic { service: "payment", version: "1.4.0", minutes: 4, requests: 2_000, fails_each: 0 }.send(&world).await;
+    Traffic { service: "payment", version: "1.5.0", minutes: 4, requests: 2_000, fails_each: 5 }.send(&world).await;
+    let start = json!({
+        "service": "payment", "environment": "shop", "started_at": SystemClock.now().minus(Duration::from_secs(300)).to_rfc3339(),
+        "baseline": {"service.version": "1.4.0"}, "canary": {"service.version": "1.5.0"}
+    });
+    let id = world.start_rollout(&start).await;
+    world.verdict_when(&id, |verdict| verdict["final"] == true).await;
+    (world, id)
+}
+
+/// Runs the Python program; each line that it prints is a document.
+fn python(arguments: &[&str], input: &str) -> Vec<Value> {
+    let mut process = Command::new(installed("python/bin/python"))
+        .arg(repository("tests/clients/python/sql.py"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn psql(world: &World, sql: &str) -> String {
+    let (host, port) = world.sql.rsplit_once(':').unwrap();
+    let output = Command::new("psql")
+        .args(["--no-psqlrc", "-A", "-t", "-h", host, "-p", port, "-U", "anybody", "-d", "haldane", "-c", sql])
+        .env("PGPASSWORD", "x")
+        .output()
+        .expect("psql is installed; on Debian it is in postgresql-client");
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_clients_read_and_can_do_nothing_else() {
+    let (world, _) = shop(&[]).await;
+    let told = python(&["clients", &world.sql, "anybody", ""], "");
+    let of = |name: &str| told.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name} is missing in {told:#?}"));
+    let sums = |answer: &Value| (answer[0][0].clone(), answer[0][1].to_string().replace('"', ""), answer[0][3].clone());
+    for client in ["psycopg text", "psycopg binary", "asyncpg"] {
+        assert_eq!(sums(&of(client)["answer"]), (json!("payment"), "4000".to_owned(), json!(true)), "{:?}", of(client));
+    }
+    assert_eq!(of("psycopg text parameters")["answer"], json!(vec!["payment"; 8]), "a statement that is prepared after some runs too");
+    assert_eq!(of("psycopg binary parameters")["answer"], json!(vec!["payment"; 8]));
+    assert_eq!(of("asyncpg parameters")["answer"][0][0], "payment");
+    assert!(of("psycopg text catalog")["answer"][0].as_i64().unwrap() >= 13, "{:?}", of("psycopg text catalog"));
+    for refused in told.iter().filter(|one| one["name"].as_str().unwrap().starts_with("refused ")) {
+        assert!(refused["error"].is_string(), "this was not refused: {refused}");
+    }
+    for (statement, code) in [
+        ("DELETE FROM red", "25006"),
+        ("COPY red TO '/tmp/x'", "25006"),
+        ("EXPLAIN ANALYZE SELECT 1", "25006"),
+        ("SELECT * FROM red a, red b", "0A000"),
+        ("SELECT * FROM generate_series(1, 1000000)", "54000"),
+        ("SELECT 1; DROP TABLE red", "25006"),
+    ] {
+        assert_eq!(of(&format!("refused {statement}"))["error"], code, "{:?}", of(&format!("refused {statement}")));
+    }
+    for stopped in ["timeout", "cancel"] {
+        let one = of(stopped);
+        assert_eq!(one["error"], "57014", "{one}");
+        assert!(one["seconds"].as_f64().unwrap() < 15.0, "{one}");
+    }
+    assert_eq!(of("after cancel")["answer"], json!([1]));
+    assert_eq!(of("ping")["answer"], json!([0, 0]), "an empty query is answered as one");
+    assert_eq!(of("two statements")["answer"], 1, "{:?}", of("two statements"));
+    assert!(psql(&world, "SELECT canary_version, state FROM haldane.rollouts").contains("1.5.0|rolled_back"));
+    assert!(psql(&world, "\\dv haldane.*").contains("rollouts"), "{}", psql(&world, "\\dv haldane.*"));
+    let metrics = world.get("/metrics").await.unwrap();
+    let metrics = metrics.as_str().unwrap();
+    assert!(metrics.contains("haldane_sql_queries_total{outcome=\"timeout\"} 1\n"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_with_read_opens_the_door_and_is_never_sent() {
+    let world = World::start().await;
+    let made = async |name: &str, scopes: Value, token: Option<&str>| {
+        let client = reqwest::Client::new();
+        let request = client.post(format!("{}/v1/tokens", world.api)).json(&json!({"name": name, "scopes": scopes}));
+        let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
+        request.send().await.unwrap().json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned()
+    };
+    let admin = made("admin", json!(["operate"]), None).await;
+    let viewer = made("grafana", json!(["read"]), Some(&admin)).await;
+    let sender = made("sender", json!(["ingest"]), Some(&admin)).await;
+    let ask = |user: &str, password: &str| {
+        let (host, port) = world.sql.rsplit_once(':').unwrap();
+        let mut psql = Command::new("psql");
+        psql.args(["--no-psqlrc", "-A", "-t", "-h", host, "-p", port, "-U", user, "-d", "haldane", "-c", "SELECT 41 + 1"]);
+        let output = psql.env("PGPASSWORD", password).output().unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    assert_eq!(ask("grafana", &viewer).1, "42");
+    assert_eq!(ask("admin", &admin).1, "42", "who may operate may read");
+    for (user, password) in [("grafana", admin.as_str()), ("grafana", ""), ("sender", &sender), ("nobody", &viewer)] {
+        assert!(!ask(user, password).0, "{user}");
+    }
+    let wrong = ask("grafana", "wrong").2;
+    assert!(!wrong.contains("wrong\"") && !wrong.contains(&viewer), "{wrong}");
+}
+
+/// Panels that have nothing to show here: no rollout runs, nobody is told, no gauge of utilisation comes in, no call changed.
+const EMPTY: [&str; 10] =
+    ["Rolling out now", "Age of the data", "Utilisation", "differently", "told", "trace", "Rolled back", "Ended otherwise", "Log", "log"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queries_of_all_dashboards_are_answered_with_what_panels_need() {
+    let (world, id) = shop(&[]).await;
+    let now = SystemClock.now();
+    let (from, to) = (now.minus(Duration::from_secs(3600)).to_rfc3339(), now.to_rfc3339());
+    let rollout = format!("rollout={id}");
+    let listed = Command::new("node")
+        .arg(repository("dashboards/queries.mjs"))
+        .args(["--from", &from, "--to", &to, "--var", &rollout, "--var", "service=payment", "--var", "environment=shop"])
+        .args(["--var", "check=error_rate", "--var", "version=1.5.0", "--var", "metric=orders"])
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let queries = String::from_utf8(listed.stdout).unwrap();
+    let answers = python(&["panels", &world.sql, "grafana", ""], &queries);
+    assert_eq!(answers.len(), queries.lines().count());
+    assert!(answers.len() > 50);
+    let mut empty = Vec::new();
+    for answer in &answers {
+        assert_eq!(answer["error"], Value::Null, "{answer}");
+        let columns = answer["columns"].as_array().unwrap();
+        if answer["format"] == "time_series" {
+            // timestamptz, or seconds as a number
+            let is_time = |column: &Value| column[0] == "time" && [1184, 1114, 701, 20].contains(&column[1].as_i64().unwrap());
+            assert!(columns.iter().any(is_time), "{answer}");
+        }
+        let panel = answer["panel"].to_string();
+        if answer["rows"] == 0 && !EMPTY.iter().any(|known| panel.contains(known)) {
+            empty.push(format!("{} {panel} {}", answer["dashboard"], answer["ref"]));
+        }
+    }
+    let shown = answers.len() - empty.len();
+    assert!(shown * 10 > answers.len() * 7, "too many panels are empty: {empty:#?}");
+}

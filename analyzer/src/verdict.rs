@@ -148,6 +148,14 @@ pub enum VerdictDecision {
     Inconclusive,
 }
 
+impl Verdict {
+    /// Whether it is proven, and waits for the next stage to begin or for a person.
+    pub fn awaits_somebody(&self) -> bool {
+        let proven = self.decision == VerdictDecision::Promote && !self.is_final;
+        proven || self.approval.as_ref().is_some_and(|approval| approval.awaited)
+    }
+}
+
 impl VerdictDecision {
     /// The word in JSON and in the ledger.
     pub const fn as_str(self) -> &'static str {

@@ -28,7 +28,9 @@ pub fn markdown(verdict: &Verdict) -> String {
 /// What the decision asks a person to do.
 pub fn next_step(verdict: &Verdict) -> &'static str {
     match (verdict.decision, verdict.is_final) {
-        (VerdictDecision::Promote, _) => "Go on with the rollout: the canary is not worse than the promotion margins.",
+        (VerdictDecision::Promote, false) => "Move the traffic of the next stage, then say so: haldane rollout advance.",
+        (VerdictDecision::Continue, _) if verdict.awaits_somebody() => "Approve the promotion, or roll back: everything is proven.",
+        (VerdictDecision::Promote, true) => "Go on with the rollout: the canary is not worse than the promotion margins.",
         (VerdictDecision::Rollback, _) => "Roll the canary back, then look at the culprits and their traces.",
         (VerdictDecision::Continue, _) => {
             "Wait: there is not enough evidence yet. Keep the canary's share of the traffic as it is or raise it."
@@ -48,6 +50,9 @@ fn write_head(out: &mut String, verdict: &Verdict) -> std::fmt::Result {
         VerdictDecision::Inconclusive => "inconclusive",
     };
     writeln!(out, "# {} in {}: {title}\n", escape(&verdict.service), escape(&verdict.environment))?;
+    if let Some(stage) = &verdict.stage {
+        writeln!(out, "Stage {} of {}, at {} % of the traffic.\n", stage.number, stage.of, digits(stage.traffic * 100.0))?;
+    }
     if !verdict.reason.is_empty() {
         writeln!(out, "**{}**\n", escape(&verdict.reason))?;
     }

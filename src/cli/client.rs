@@ -182,6 +182,12 @@ impl Client {
         self.read(self.send(request).await?).await
     }
 
+    /// A text, as it is.
+    pub(crate) async fn text(&self, path: &[&str], query: &[(&str, &str)]) -> Result<String, ClientError> {
+        let response = self.send(self.request(Method::GET, path).query(query)).await?;
+        response.text().await.map_err(|error| self.unreachable(&error))
+    }
+
     /// What the last verdict of a rollout rests on, if it is kept.
     pub(crate) async fn evidence(&self, id: &str) -> Result<Option<Bytes>, ClientError> {
         match self.send(self.request(Method::GET, &["v1", "rollouts", id, "evidence"])).await {

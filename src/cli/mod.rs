@@ -13,6 +13,7 @@ mod out;
 mod plan;
 mod policy;
 mod query;
+mod report;
 mod rollout;
 mod serve;
 mod show;
@@ -87,6 +88,11 @@ Every setting has a variable too, such as HALDANE_DATA; a flag beats it, it beat
   haldane gate --service payment --environment shop \\
     --baseline service.version=1.4.0 --canary service.version=1.5.0 --wait 30m"))]
     Gate(Box<verdict::GateArgs>),
+    /// Show what is known of a rollout: why, who met it, what differs, what to do
+    #[command(after_help = "Examples:
+  haldane report 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 > comment.md
+  haldane report 01936f5e-7d3a-7c1e-8f52-0a6a3c1d9b11 --html report.html")]
+    Report(report::ReportArgs),
     /// Say what the judge would find in a rollout that has not begun, tried on what the service did lately
     #[command(after_help = "Example:
   haldane plan --service payment --environment shop --split 10% --for 30m")]
@@ -161,6 +167,7 @@ impl Cli {
             | Command::Rollout(_)
             | Command::Verdict(_)
             | Command::Gate(_)
+            | Command::Report(_)
             | Command::Plan(_)
             | Command::Audit(_)
             | Command::Notify(_)
@@ -173,12 +180,16 @@ impl Cli {
     }
 }
 
+/// What walks over a long SQL expression goes deep. Pages that are not used are not taken.
+const STACK_BYTES: usize = 16 << 20;
+
 /// Does what was asked for.
 ///
 /// # Errors
 /// When it cannot be done: exit code 2.
 pub fn run(cli: Cli) -> Result<Exit, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build().map_err(CliError::Runtime)?;
     runtime.block_on(dispatch(cli.command))
 }
 
@@ -190,6 +201,7 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Rollout(command) => rollout::run(command).await,
         Command::Verdict(args) => verdict::verdict(args).await,
         Command::Gate(args) => verdict::gate(*args).await,
+        Command::Report(args) => report::run(args).await,
         Command::Plan(args) => plan::run(*args).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Notify(command) => notify::run(command).await,

@@ -78,6 +78,12 @@ pub(crate) fn rollout_lines(rollout: &RolloutBody) -> Vec<String> {
         format!("  canary       {}", selector(&rollout.canary)),
         format!("  started      {} ({})", rollout.started_at, origin(rollout.origin)),
     ];
+    if let (Some(stage), Some(since)) = (rollout.stage, &rollout.stage_started_at) {
+        lines.push(format!("  stage        {stage} of {} since {since}", rollout.stages.len()));
+    }
+    if let Some(approval) = &rollout.approval {
+        lines.push(format!("  approved     by {}: {}", approval.by, approval.reason));
+    }
     if let Some(ended) = &rollout.ended_at {
         lines.push(format!("  ended        {ended}"));
     }

@@ -23,6 +23,8 @@ mod numbers;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod policies;
 #[cfg(test)]
 mod rehearsal;

@@ -1,6 +1,6 @@
 //! SQL over the PostgreSQL wire, asked by real clients: psql, psycopg, asyncpg; and the queries of all dashboards.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -73,6 +73,9 @@ async fn real_clients_read_and_can_do_nothing_else() {
         ("SELECT * FROM red a, red b", "0A000"),
         ("SELECT * FROM generate_series(1, 1000000)", "54000"),
         ("SELECT 1; DROP TABLE red", "25006"),
+        ("SET TIMEZONE = 'Asia/Tokyo'", "0A000"),
+        ("EXPLAIN (ANALYZE) SELECT 1", "25006"),
+        (&format!("SELECT {}1", "1+".repeat(26)), "54001"),
     ] {
         assert_eq!(of(&format!("refused {statement}"))["error"], code, "{:?}", of(&format!("refused {statement}")));
     }
@@ -119,6 +122,26 @@ async fn a_token_with_read_opens_the_door_and_is_never_sent() {
     for (user, password) in [("grafana", admin.as_str()), ("grafana", ""), ("sender", &sender), ("nobody", &viewer)] {
         assert!(!ask(user, password).0, "{user}");
     }
+    let asked = world.get("/metrics").await;
+    assert!(asked.is_err(), "reading needs a token from now on");
+    let told = python(&["stranger", &world.sql], "");
+    assert_eq!((&told[0]["rows"], &told[0]["name"]), (&json!(0), &json!("stranger")), "nothing runs before a login");
+    let mut process = Command::new(installed("python/bin/python"))
+        .arg(repository("tests/clients/python/sql.py"))
+        .args(["hold", &world.sql, "grafana", &viewer])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(process.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("[1]"));
+    let client = reqwest::Client::new();
+    let revoked = client.delete(format!("{}/v1/tokens/grafana", world.api)).bearer_auth(&admin).send().await.unwrap();
+    assert_eq!(revoked.status(), 204);
+    process.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let after = lines.next().unwrap().unwrap();
+    assert!(after.contains("28000"), "a connection that is open ends with its token: {after}");
+    process.wait().unwrap();
     let wrong = ask("grafana", "wrong").2;
     assert!(!wrong.contains("wrong\"") && !wrong.contains(&viewer), "{wrong}");
 }

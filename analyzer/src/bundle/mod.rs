@@ -151,7 +151,7 @@ impl Bundle {
     /// # Errors
     /// When it is not a policy.
     pub fn rejudged(&self, policy: &PolicyOverrides) -> Result<(VerdictDecision, Duration), PolicyError> {
-        let policy = Policy::default().with(policy)?;
+        let policy = Policy::default().with(policy)?.without_probes();
         let mut evidence = self.evidence.clone();
         let whole = evidence.until.since(evidence.started_at);
         let mut after = Duration::ZERO;

@@ -11,7 +11,7 @@ use crate::stats::eprocess::{Noise, Side as Alternative, ln_evidence};
 use crate::stats::likelihood::{PairCounts, RatioLikelihood};
 
 use super::durations::{Durations, above, common_scale};
-use super::evidence::{Evidence, Role, Sample};
+use super::evidence::{Evidence, Pairing, Role, Sample};
 use super::judgement::{Comparison, Finding, Side};
 use super::metric::MINUTE;
 use super::settle;
@@ -24,6 +24,8 @@ const EXACTLY: f64 = 1e4;
 const BURST: f64 = 2.0;
 /// So many minutes in a row have to be beyond the limit of a resource.
 const MINUTES: usize = 5;
+/// A number that was told within so many minutes is the present one.
+const RECENT: u32 = 6;
 
 /// Compares the canary with one limit. `others` are the comparisons of the policy's checks.
 pub(super) fn compare_gate(gate: &Gate, policy: &Policy, evidence: &Evidence, table: &Table<'_>, others: &[Comparison]) -> Comparison {
@@ -108,26 +110,34 @@ fn slo(gate: &Gate, policy: &Policy, others: &[Comparison], allowed: f64, [basel
 }
 
 fn resource(gate: &Gate, evidence: &Evidence, max: f64, unit: &str) -> Comparison {
-    let minutes = |role: Role| -> Vec<f64> {
+    let minutes = |role: Role| -> Vec<(UnixNanos, f64)> {
         let mut sums: std::collections::BTreeMap<UnixNanos, (f64, f64)> = std::collections::BTreeMap::new();
-        let counts =
-            |sample: &&Sample| sample.at >= evidence.started_at && sample.at.plus(MINUTE) <= evidence.until && sample.value.is_finite();
+        // Without a baseline beside the canary, what it did before tells whether it kept the limit.
+        let before = role == Role::Baseline && evidence.pairing == Pairing::Preceding;
+        let in_time = |at: UnixNanos| if before { at < evidence.started_at } else { at >= evidence.started_at };
+        let counts = |sample: &&Sample| in_time(sample.at) && sample.at.plus(MINUTE) <= evidence.until && sample.value.is_finite();
         for sample in samples(evidence, gate).filter(|sample| sample.cohort == role).filter(counts) {
             let (sum, number) = sums.entry(sample.at).or_default();
             (*sum, *number) = (*sum + sample.value, *number + 1.0);
         }
-        sums.into_values().map(|(sum, number)| sum / number).collect()
+        sums.into_iter().map(|(at, (sum, number))| (at, sum / number)).collect()
     };
     let (baseline, canary) = (minutes(Role::Baseline), minutes(Role::Canary));
-    let beyond = |minutes: &[f64]| minutes.len() >= MINUTES && minutes[minutes.len() - MINUTES..].iter().all(|value| *value > max);
-    let latest = canary.last().copied();
-    let (passed, both) = (beyond(&canary), beyond(&baseline));
+    let beyond = |minutes: &[(UnixNanos, f64)]| {
+        let last = &minutes[minutes.len().saturating_sub(MINUTES)..];
+        let in_a_row = last.windows(2).all(|pair| pair[1].0.since(pair[0].0) <= MINUTE);
+        last.len() == MINUTES && in_a_row && last.iter().all(|(_, value)| *value > max)
+    };
+    // What stopped being told a while ago is not known.
+    let is_recent = |at: UnixNanos| at.plus(MINUTE * RECENT) >= evidence.until;
+    let latest = canary.last().filter(|(at, _)| is_recent(*at)).map(|(_, value)| *value);
+    let (passed, both) = (latest.is_some() && beyond(&canary), beyond(&baseline));
     let broken = passed && !both && gate.critical;
     let side = |value: Option<f64>| Side { value, events: 0.0, requests: 0.0 };
     Comparison {
         finding: finding_of(latest.map(|value| value <= max), broken),
         broken,
-        baseline: side(baseline.last().copied()),
+        baseline: side(baseline.last().map(|(_, value)| *value)),
         canary: side(latest),
         absolute: Some(max),
         reason: wording::resource(gate, latest, (max, unit), passed && both, why_unknown(evidence, gate)),
@@ -139,14 +149,11 @@ fn probe(gate: &Gate, evidence: &Evidence, failures: u32) -> Comparison {
     let answers: Vec<bool> = samples(evidence, gate).map(|sample| sample.value > 0.5).collect();
     let wrong = answers.iter().rev().take_while(|right| !**right).count();
     let broken = gate.critical && wrong >= failures as usize;
+    let (asked, failed) = (answers.len() as f64, answers.iter().filter(|right| !**right).count() as f64);
     Comparison {
         finding: finding_of(answers.last().copied(), broken),
         broken,
-        canary: Side {
-            value: rate((answers.len() as f64, answers.iter().filter(|right| **right).count() as f64)),
-            events: wrong as f64,
-            requests: 0.0,
-        },
+        canary: Side { value: rate((asked, failed)), events: failed, requests: asked },
         reason: wording::probe(gate, (!answers.is_empty()).then_some(wrong), why_unknown(evidence, gate)),
         ..Comparison::new(gate.kind(), gate.name.clone())
     }

@@ -95,8 +95,17 @@ impl PolicyOverrides {
             checks: self.checks.or(below.checks),
             metrics: self.metrics.or(below.metrics),
             gates: self.gates.or(below.gates),
-            approval: self.approval.or(below.approval),
+            // Who asks for a person is not overruled by who does not.
+            approval: if below.approval == Some(true) { below.approval } else { self.approval.or(below.approval) },
         }
+    }
+}
+
+impl PolicyOverrides {
+    /// Whether these ask for a person or for limits that others do not.
+    pub fn asks_more_than(&self, others: &Self) -> bool {
+        let person = self.approval == Some(true) && others.approval != Some(true);
+        person || self.gates.as_ref().is_some_and(|gates| !gates.is_empty() && others.gates.as_ref() != Some(gates))
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod deltas;
 mod quantile;
+mod text;
 mod wire;
 
+pub use text::check_text;
 pub use wire::SCHEMA;
 
 use std::sync::Arc;
@@ -121,6 +123,7 @@ impl Engine {
             session.register_table(table.as_str(), tables.provider(table)).map_err(failed)?;
         }
         session.register_udaf(quantile::duration_quantile());
+        text::keep_out(&session);
         let deltas = deltas::MetricDeltas::new(tables.provider(TableName::Metrics));
         session.register_table(deltas::NAME, Arc::new(deltas)).map_err(failed)?;
         Ok(Self { session, limits: Arc::new(limits) })
@@ -165,6 +168,7 @@ impl Engine {
     async fn open(&self, text: &str) -> Result<(SchemaRef, SendableRecordBatchStream), QueryError> {
         let reads_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let refused = |cause: DataFusionError| QueryError::Refused { reason: first_line(&cause) };
+        check_text(text).map_err(|reason| QueryError::Refused { reason })?;
         let frame = self.session.sql_with_options(text, reads_only).await.map_err(refused)?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
         Ok((schema, frame.execute_stream().await.map_err(classify)?))

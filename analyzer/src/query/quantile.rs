@@ -11,6 +11,8 @@ use haldane_store::ExponentialHistogram;
 use haldane_store::histogram::DURATION_SCALE;
 
 const NAME: &str = "duration_quantile";
+/// No bucket of a duration lies further from 1 ns.
+const REACH_MAX: usize = 1 << 16;
 
 /// The function.
 pub(super) fn duration_quantile() -> AggregateUDF {
@@ -79,10 +81,14 @@ impl Accumulator for Merged {
             let Some(buckets) = buckets.as_primitive_opt::<Int64Type>() else {
                 return exec_err!("{NAME}: duration_counts are whole numbers");
             };
+            let (offset, reach) = (offsets.value(row), offsets.value(row).unsigned_abs() as usize);
+            if reach > REACH_MAX || buckets.len() > REACH_MAX {
+                return exec_err!("{NAME}: a histogram reaches further than any duration does");
+            }
             let whole = |count: &i64| u64::try_from(*count).unwrap_or(0);
             let buckets = buckets.values().iter().map(whole).collect();
             let zero = if zeros.is_null(row) { 0 } else { whole(&zeros.value(row)) };
-            self.histogram.merge(&ExponentialHistogram::from_parts(scales.value(row), zero, offsets.value(row), buckets));
+            self.histogram.merge(&ExponentialHistogram::from_parts(scales.value(row), zero, offset, buckets));
         }
         Ok(())
     }

@@ -158,9 +158,9 @@ impl PlanRequest {
         if !LENGTH.contains(&self.length) {
             return Err(PlanError::Range { field: "for", given: format!("{} s", self.length.as_secs()), low: "1 min", high: "6 h" });
         }
-        // A plain number has no past that could be dealt out: what the policy says of it is checked, and left out.
+        // A plain number or a limit has no past that could be dealt out: what the policy says of it is checked, and left out.
         Policy::default().with(&self.policy)?;
-        Ok(Policy::default().with(&PolicyOverrides { metrics: None, ..self.policy.clone() })?)
+        Ok(Policy::default().with(&PolicyOverrides { metrics: None, gates: None, ..self.policy.clone() })?)
     }
 }
 

@@ -319,7 +319,8 @@ impl Rollouts {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn verdicts(&self, filter: &VerdictFilter) -> Result<Vec<Verdict>, ReadError> {
-        let documents = self.ledger.verdict_documents(filter.rollout_id.as_deref(), filter.since, filter.limit).await?;
+        let documents =
+            self.ledger.verdict_documents((filter.rollout_id.as_deref(), filter.service.as_deref()), filter.since, filter.limit).await?;
         Ok(documents.iter().filter_map(|document| serde_json::from_str(document).ok()).collect())
     }
 
@@ -392,7 +393,7 @@ impl Rollouts {
         };
         let told = trail::judged(rollout, before, verdict, now, ending.as_ref());
         let last = ending.map(|ending| Last { ending, evidence: judged.evidence.as_ref().map(|file| file.to_vec()) });
-        if self.ledger.append_verdict(&row, last.as_ref(), &told).await? && last.is_none() {
+        if self.ledger.append_verdict((&row, rollout.stage), last.as_ref(), &told).await? && last.is_none() {
             self.live.verdicts.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), judged);
             self.ring();
         } else {

@@ -249,6 +249,8 @@ pub struct RolloutPage {
 pub struct VerdictFilter {
     /// Only of this rollout.
     pub rollout_id: Option<String>,
+    /// Only of this service.
+    pub service: Option<String>,
     /// Only written since.
     pub since: Option<UnixNanos>,
     /// At most so many.

@@ -61,10 +61,12 @@ impl Probes {
 
     /// Asks each address of the policy once, and adds all answers so far to the evidence.
     pub(super) async fn ask(&self, rollout: &Rollout, policy: &Policy, now: UnixNanos, evidence: &mut Evidence) {
-        for gate in policy.gates() {
-            let Limit::Probe { url, status, .. } = &gate.limit else { continue };
-            let answered = self.answer(url).await;
-            self.note(rollout, gate, now, (*status, answered), evidence);
+        let probed = policy.gates().iter().filter_map(|gate| match &gate.limit {
+            Limit::Probe { url, status, .. } => Some(async move { (gate, *status, self.answer(url).await) }),
+            Limit::ErrorRate { .. } | Limit::Latency { .. } | Limit::Resource { .. } | Limit::Traffic { .. } => None,
+        });
+        for (gate, status, answered) in futures::future::join_all(probed).await {
+            self.note(rollout, gate, now, (status, answered), evidence);
         }
     }
 
@@ -96,6 +98,8 @@ impl Probes {
         };
         known.why = why;
         known.answers.extend(right.map(|right| Answer { at, right }));
+        // What was answered in an earlier stage says nothing of this one.
+        known.answers.retain(|answer| answer.at >= rollout.judged_from());
         let over = known.answers.len().saturating_sub(ANSWERS_MAX);
         known.answers.drain(..over);
         let check: Arc<str> = gate.name.as_str().into();

@@ -130,7 +130,8 @@ impl From<StageDocument> for Stage {
 /// Whether a request asks for what a rollout already is.
 pub(super) fn is_same(rollout: &Rollout, request: &StartRollout) -> bool {
     let same_change = rollout.baseline == request.baseline && rollout.canary == request.canary;
-    same_change && rollout.strategy == request.strategy && rollout.stages == request.stages
+    let as_strict = !request.policy.asks_more_than(&rollout.policy);
+    same_change && as_strict && rollout.strategy == request.strategy && rollout.stages == request.stages
 }
 
 fn word<T>(parsed: Option<T>, text: &str) -> Result<T, LedgerError> {

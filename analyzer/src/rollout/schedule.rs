@@ -107,6 +107,8 @@ pub struct Scheduler {
     calibrations: Calibrations,
     /// Too large to be read with others.
     large: Mutex<HashSet<RolloutId>>,
+    /// Proven, and waiting for a person or for the next stage.
+    awaiting: Mutex<HashSet<RolloutId>>,
     probes: Probes,
     figures: Figures,
 }
@@ -121,7 +123,18 @@ impl Scheduler {
     /// A scheduler over the same ledger and tables as `desk`.
     pub fn new(config: AnalyzerConfig, desk: Rollouts, ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
         let (probes, figures) = (Probes::new(config.probe_hosts.clone()), Figures::new(clock.clone()));
-        Self { config, desk, ledger, engine, clock, calibrations: Calibrations::default(), large: Mutex::default(), probes, figures }
+        Self {
+            config,
+            desk,
+            ledger,
+            engine,
+            clock,
+            calibrations: Calibrations::default(),
+            large: Mutex::default(),
+            awaiting: Mutex::default(),
+            probes,
+            figures,
+        }
     }
 
     /// With somebody who asks the addresses of policies; without, none is asked.
@@ -195,6 +208,7 @@ impl Scheduler {
         }
         let live = self.desk.live().await?;
         self.probes.keep(&live);
+        self.awaiting().retain(|id| live.iter().any(|rollout| rollout.id == *id));
         self.large().retain(|id| live.iter().any(|rollout| rollout.id == *id));
         let (mut shared, alone): (Vec<_>, Vec<_>) = live.iter().partition(|rollout| self.can_share(rollout));
         // Neighbours in the tables' order are read together.
@@ -208,6 +222,16 @@ impl Scheduler {
 
     fn can_share(&self, rollout: &Rollout) -> bool {
         !self.large().contains(&rollout.id) && can_share(&self.question(rollout, rollout.started_at))
+    }
+
+    /// Of what waits for somebody, everything is judged meanwhile.
+    fn judged_to(&self, rollout: &Rollout) -> UnixNanos {
+        let waits = self.awaiting().contains(&rollout.id);
+        if waits { rollout.judged_to().plus(WAIT_MAX) } else { rollout.judged_to() }
+    }
+
+    fn awaiting(&self) -> MutexGuard<'_, HashSet<RolloutId>> {
+        self.awaiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn large(&self) -> MutexGuard<'_, HashSet<RolloutId>> {
@@ -259,7 +283,7 @@ impl Scheduler {
             baseline: &rollout.baseline,
             canary: &rollout.canary,
             started_at: rollout.judged_from(),
-            until: self.watermark(now).min(rollout.judged_to().bucket(window())).max(rollout.judged_from()),
+            until: self.watermark(now).min(self.judged_to(rollout).bucket(window())).max(rollout.judged_from()),
             history: Duration::from_secs(self.config.history_seconds),
             seed: seed_of(rollout),
         }
@@ -284,9 +308,15 @@ impl Scheduler {
     /// Judges one rollout on what is in the tables now.
     #[tracing::instrument(level = "debug", skip_all, fields(rollout = %rollout.id, service = %rollout.service))]
     async fn judge_once(&self, rollout: &Rollout, read: Option<Reading>) -> Result<(), JudgeError> {
-        let overrides = rollout.policy_now();
+        let mut overrides = rollout.policy_now();
         let policy = Policy::default().with(&overrides)?;
         let now = self.clock.now();
+        let end = rollout.judged_from().plus(policy.max_duration());
+        let waits = self.awaiting().contains(&rollout.id);
+        if waits {
+            // What is proven is watched for as long as it waits for somebody, and ends by harm or by nobody coming.
+            overrides.max_duration_seconds = Some((policy.max_duration() + WAIT_MAX).as_secs());
+        }
         let read_at = read.as_ref().map_or(now, |read| read.at);
         let question = self.question(rollout, read_at);
         let mut evidence = match read {
@@ -297,7 +327,6 @@ impl Scheduler {
         self.probes.ask(rollout, &policy, now, &mut evidence).await;
         evidence.pairing = pairing(rollout, &evidence);
         evidence.calibration = self.calibrations.of(rollout.service.as_str(), rollout.environment.as_str());
-        let end = rollout.judged_from().plus(policy.max_duration());
         let previous = self.desk.verdict(&rollout.id).await.ok().filter(|verdict| verdict.sequence > 0);
         let subject = VerdictSubject {
             rollout_id: rollout.id.as_str().to_owned(),
@@ -309,11 +338,16 @@ impl Scheduler {
             canary_selector: rollout.canary.matchers().clone(),
             stage: rollout.stage_now(),
             approval: rollout.approval_now(),
-            ended: self.watermark(read_at) >= end,
+            ended: !waits && self.watermark(read_at) >= end,
             gave_up: now >= end.plus(WAIT_MAX),
             decided_at: now,
         };
         let (bundle, verdict) = tokio::task::spawn_blocking(move || Bundle::new(subject, overrides, evidence)).await??;
+        if verdict.awaits_somebody() {
+            self.awaiting().insert(rollout.id.clone());
+        } else {
+            self.awaiting().remove(&rollout.id);
+        }
         if rollout.state == RolloutState::Pending {
             self.desk.mark_running(&rollout.id).await?;
         }
@@ -365,7 +399,10 @@ fn pairing(rollout: &Rollout, evidence: &Evidence) -> Pairing {
     };
     let (baseline, canary) = (windows(Role::Baseline), windows(Role::Canary));
     let together = baseline.intersection(&canary).count();
+    // In a stage with all of the traffic the baseline only drains.
+    let gets_all = rollout.stages.get(rollout.stage).is_some_and(|stage| stage.traffic >= 1.0);
     let alone = match (rollout.strategy, rollout.origin) {
+        (Strategy::Canary, Origin::Requested) if gets_all => together * 5 < canary.len(),
         (Strategy::Canary, Origin::Requested) => canary.len() > 2 && together == 0,
         (Strategy::Canary, Origin::Detected) => canary.len() > 6 && together * 5 < canary.len(),
         (Strategy::BlueGreen | Strategy::Rolling, Origin::Requested | Origin::Detected) => together * 5 < canary.len(),

@@ -72,6 +72,8 @@ impl Rollout {
         let alpha = self.policy.alpha.unwrap_or(Policy::default().alpha());
         let mut policy = self.policy.clone();
         policy.alpha = Some(alpha / self.stages.len() as f64);
+        // What the router is told in this stage.
+        policy.canary_share = policy.canary_share.map(|_| stage.traffic).filter(|share| *share < 1.0);
         policy.min_duration_seconds = stage.min_duration.map(|time| time.as_secs()).or(policy.min_duration_seconds);
         policy.max_duration_seconds = stage.max_duration.map(|time| time.as_secs()).or(policy.max_duration_seconds);
         policy

@@ -19,8 +19,9 @@ const SCHEME: &str = "token";
 
 /// What a request needs; nothing where everybody may.
 fn needed(method: &Method, path: &str) -> Option<Scope> {
-    let open =
-        matches!(path, "/healthz" | "/readyz" | "/openapi.json" | "/docs") || path.starts_with("/docs/") || path.starts_with("/problems/");
+    let open = matches!(path, "/healthz" | "/readyz" | "/openapi.json" | "/docs" | "/assets/live.js")
+        || path.starts_with("/docs/")
+        || path.starts_with("/problems/");
     // These compute something from what is there, and keep nothing.
     let asks_only = matches!(
         path,
@@ -40,6 +41,8 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
 pub(super) async fn check(State(doors): State<Doors>, mut request: Request, next: Next) -> Response {
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(TokenDigest::shown);
     let Some(needed) = needed(request.method(), request.uri().path()) else { return next.run(request).await };
+    let accepts = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let for_people = accepts.contains("text/html");
     match doors.access.admit(shown.as_ref(), needed) {
         Admitted::Yes(name) => {
             request.extensions_mut().insert(Caller(name.map(|name| name.to_string())));
@@ -48,7 +51,9 @@ pub(super) async fn check(State(doors): State<Doors>, mut request: Request, next
         Admitted::Unknown => {
             let detail = "show a token as `Authorization: Bearer …`; the command line takes it from HALDANE_TOKEN";
             let mut answer = Problem::new(StatusCode::UNAUTHORIZED, ProblemKind::Unauthorized, detail).into_response();
-            answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            // A browser asks its user for name and password: the token is the password.
+            let challenge = if for_people { "Basic realm=\"Haldane: the token is the password\"" } else { "Bearer" };
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             answer
         }
         Admitted::NotFor(name) => {

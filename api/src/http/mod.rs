@@ -12,6 +12,7 @@ mod health;
 mod integrations;
 mod markers;
 mod notifications;
+mod pages;
 mod plans;
 mod policies;
 mod problems;
@@ -165,6 +166,10 @@ impl Api {
         let doors =
             Doors { rollouts, engine, ready, metrics, notifications, public_url, ledger, access, stop, streams, asked: Arc::default() };
         routes
+            .route("/", get(pages::home))
+            .route("/rollouts/{id}", get(pages::rollout))
+            .route("/services/{name}", get(pages::service))
+            .route("/assets/live.js", get(pages::script))
             .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
             .route("/integrations/flagger/api/v1/query", get(prometheus::query).post(prometheus::query))
             .nest("/integrations/kayenta", kayenta::routes())

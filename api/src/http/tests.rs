@@ -119,7 +119,7 @@ impl Shop {
             is_final: false,
             document: serde_json::to_string(&verdict).unwrap(),
         };
-        assert!(self.ledger.append_verdict(&row, None, &[]).await.unwrap());
+        assert!(self.ledger.append_verdict((&row, 0), None, &[]).await.unwrap());
     }
 }
 
@@ -352,7 +352,7 @@ async fn the_services_that_sent_something_are_known() {
 async fn every_wrong_turn_is_a_problem_document_that_can_be_looked_up() {
     let shop = Shop::open().await;
     assert!(shop.get("/v1/rollout").await.problem(404, "unknown-path").contains("/docs"));
-    shop.get("/").await.problem(404, "unknown-path");
+    shop.get("/nothing").await.problem(404, "unknown-path");
     shop.get("/docs/no-such-file.js").await.problem(404, "unknown-path");
     let put = shop.send("PUT", "/v1/rollouts", &[], Body::empty()).await;
     put.problem(405, "method-not-allowed");

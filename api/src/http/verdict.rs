@@ -6,22 +6,18 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use haldane_analyzer::rollout::EventFilter;
 use haldane_analyzer::verdict::Verdict;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Doors;
 use super::extract::{InPath, Params};
-use super::rollouts::{find_problem, read_problem, rollout_id};
+use super::rollouts::{find_problem, rollout_id};
 use super::wait::parse_span;
 use crate::error::{Problem, ProblemKind};
 
 /// The longest that a request waits. Longer waits are cut to this: proxies give up not much later.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
-
-/// Events on a report's page.
-const EVENTS_SHOWN: u32 = 200;
 
 /// How to wait for a verdict.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -129,22 +125,7 @@ pub(super) async fn report(State(doors): State<Doors>, InPath(id): InPath) -> Re
     )
 )]
 pub(super) async fn page(State(doors): State<Doors>, InPath(id): InPath) -> Result<Response, Problem> {
-    let id = rollout_id(&id)?;
-    let rollout = doors.rollouts.get(&id).await.map_err(|error| find_problem(&error))?;
-    let verdict = doors.rollouts.verdict(&id).await.map_err(|error| find_problem(&error))?;
-    let filter = EventFilter { rollout_id: Some(id), limit: EVENTS_SHOWN, ..EventFilter::default() };
-    let events = doors.rollouts.events(&filter).await.map_err(|error| read_problem(&error))?;
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        // Nothing in it runs or is fetched, whatever telemetry says.
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
-        ),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    Ok((headers, crate::pages::report::html(&rollout, &verdict, &events)).into_response())
+    super::pages::report_page(&doors, &rollout_id(&id)?, false).await
 }
 
 fn answer(verdict: &Verdict, known: &[u64]) -> Response {

@@ -5,29 +5,17 @@ use std::fmt::Write as _;
 use haldane_analyzer::rollout::{Event, Rollout};
 use haldane_analyzer::verdict::{BaselineSource, CheckVerdict, CulpritKind, CulpritVerdict, Measure, Outcome, Verdict, VerdictDecision};
 
+use super::frame::{Follow, badge, page, picked, text};
 use crate::report::{effect, next_step, outcome, side};
 
-/// Longest text taken from telemetry, in characters.
-const TEXT_MAX: usize = 400;
 /// The width of a plot, in its own units.
 const PLOT_WIDTH: f64 = 320.0;
 /// Plots reach from a quarter to this many times the baseline, on a log scale.
 const RATIO_MAX: f64 = 64.0;
 const RATIO_MIN: f64 = 0.25;
 
-const STYLE: &str = "
-:root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--mute:#59636e;--line:#d1d9e0;--soft:#f6f8fa;--bad:#cf222e;--good:#1a7f37;--warn:#9a6700}
-@media(prefers-color-scheme:dark){:root{--bg:#0d1117;--fg:#e6edf3;--mute:#9198a1;--line:#3d444d;--soft:#151b23;--bad:#f85149;--good:#3fb950;--warn:#d29922}}
-*{box-sizing:border-box}body{margin:0 auto;max-width:70rem;padding:1.5rem;background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif}
-h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:2rem 0 .5rem}p{margin:.4rem 0}.mute{color:var(--mute)}
-.badge{display:inline-block;padding:.1rem .7rem;border-radius:1rem;color:#fff;font-weight:600}.bad{background:#cf222e}.good{background:#1a7f37}.warn{background:#9a6700}.wait{background:#57606a}
-.lead{font-size:1.1rem;border-left:4px solid var(--line);padding:.4rem 1rem;background:var(--soft)}
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-th{color:var(--mute);font-weight:600}code{font:.88em ui-monospace,monospace;overflow-wrap:anywhere}td:first-child code{white-space:nowrap}.worse{color:var(--bad);font-weight:600}.fine{color:var(--good)}
-ol,ul{padding-left:1.3rem}li{margin:.5rem 0}svg{display:block;min-width:16rem}svg text{font:11px system-ui,sans-serif;fill:var(--mute)}footer{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:.8rem}";
-
 /// The report as one HTML document.
-pub fn html(rollout: &Rollout, verdict: &Verdict, events: &[Event]) -> String {
+pub fn html(rollout: &Rollout, verdict: &Verdict, events: &[Event], as_file: bool) -> String {
     let mut out = String::with_capacity(16 << 10);
     // Writing to a String cannot fail.
     let _ = write_head(&mut out, rollout, verdict);
@@ -36,32 +24,40 @@ pub fn html(rollout: &Rollout, verdict: &Verdict, events: &[Event]) -> String {
     let _ = write_culprits(&mut out, &verdict.culprits);
     let _ = write_changes(&mut out, verdict);
     let _ = write_events(&mut out, events);
+    let live = !as_file && rollout.ended_at.is_none();
+    if live {
+        let _ = write_decisions(&mut out, rollout, verdict);
+    }
     let _ = write_foot(&mut out, rollout, verdict);
-    out
+    let follow = if as_file {
+        Follow::Nothing
+    } else {
+        Follow::Events(if live { format!("/v1/rollouts/{}/events", rollout.id) } else { String::new() })
+    };
+    page(&format!("{} in {}: {}", verdict.service, verdict.environment, verdict.decision.as_str()), &follow, &out)
 }
 
 fn write_head(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> std::fmt::Result {
-    let (word, class) = match verdict.decision {
-        VerdictDecision::Promote => ("promote", "good"),
-        VerdictDecision::Rollback => ("roll back", "bad"),
-        VerdictDecision::Continue => ("undecided yet", "wait"),
-        VerdictDecision::Inconclusive => ("inconclusive", "warn"),
-    };
     let (service, environment) = (text(&verdict.service), text(&verdict.environment));
-    write!(
-        out,
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <title>{service} in {environment}: {word}</title><style>{STYLE}</style></head><body>"
-    )?;
     write!(out, "<header><p class=\"mute\">Rollout of <strong>{service}</strong> in <strong>{environment}</strong></p>")?;
     write!(
         out,
-        "<h1><span class=\"badge {class}\">{word}</span> {} against {}</h1>",
+        "<h1>{} {} against {}</h1>",
+        badge(verdict.decision),
         picked(&verdict.canary.selector),
         picked(&verdict.baseline.selector)
     )?;
     let state = rollout.state.as_str().replace('_', " ");
     write!(out, "<p class=\"mute\">{state}; compared from {} to {}</p></header>", text(&verdict.started_at), text(&verdict.data_until))?;
+    if let Some(stage) = &verdict.stage {
+        write!(out, "<p>Stage {} of {}, at {} % of the traffic.</p>", stage.number, stage.of, stage.traffic * 100.0)?;
+    }
+    if let Some(approval) = verdict.approval.as_ref().filter(|approval| approval.needed || approval.by.is_some()) {
+        match &approval.by {
+            Some(by) => write!(out, "<p>Approved by {}: {}</p>", text(by), text(approval.reason.as_deref().unwrap_or_default()))?,
+            None => write!(out, "<p>A person has to approve the promotion.</p>")?,
+        }
+    }
     write!(out, "<p class=\"lead\">{}</p>", text(&verdict.reason))?;
     let others: Vec<&String> = verdict.reasons.iter().filter(|reason| **reason != verdict.reason).collect();
     if !others.is_empty() {
@@ -232,6 +228,28 @@ fn write_events(out: &mut String, events: &[Event]) -> std::fmt::Result {
     write!(out, "</table></div>")
 }
 
+/// What a person may decide. The script asks for nothing but the reason; the browser shows the token, if one is asked for.
+fn write_decisions(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> std::fmt::Result {
+    let awaited = verdict.approval.as_ref().is_some_and(|approval| approval.needed && approval.by.is_none());
+    let proven = verdict.decision == VerdictDecision::Promote && !verdict.is_final;
+    write!(
+        out,
+        "<h2>Decide</h2><form data-rollout=\"{}\"><label for=\"reason\">Reason, kept with the rollout and told</label>\
+         <input id=\"reason\" name=\"reason\" required maxlength=\"1000\" autocomplete=\"off\"><p>",
+        rollout.id
+    )?;
+    let buttons = [
+        ("approve", "Approve the promotion", awaited),
+        ("advance", "Go on to the next stage", proven),
+        ("promote", "Promote", true),
+        ("rollback", "Roll back", true),
+    ];
+    for (action, label, _) in buttons.into_iter().filter(|(.., shown)| *shown) {
+        write!(out, "<button name=\"action\" value=\"{action}\">{label}</button> ")?;
+    }
+    write!(out, "</p><p role=\"alert\" class=\"worse\"></p></form>")
+}
+
 fn write_foot(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> std::fmt::Result {
     write!(out, "<footer class=\"mute\">")?;
     if !rollout.metadata.is_empty() {
@@ -242,46 +260,11 @@ fn write_foot(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> std::fm
     write!(
         out,
         "<p>Rollout <code>{}</code>, verdict {}, decided at {}; budget for a false rollback {}. \
-         <a href=\"report.md\">Markdown</a> · <a href=\"verdict\">JSON</a> · <a href=\"evidence\">evidence</a></p></footer></body></html>",
+         <a href=\"/v1/rollouts/{0}/report.md\">Markdown</a> · <a href=\"/v1/rollouts/{0}/report.json\">JSON</a> · \
+         <a href=\"/v1/rollouts/{0}/evidence\">evidence</a></p></footer>",
         rollout.id,
         verdict.sequence,
         text(&verdict.decided_at),
         verdict.risk.alpha,
     )
-}
-
-fn picked(selector: &std::collections::BTreeMap<String, String>) -> String {
-    let parts: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    format!("<code>{}</code>", text(&parts.join(", ")))
-}
-
-/// Text that is nothing but text.
-fn text(raw: &str) -> String {
-    let mut out = String::with_capacity(raw.len());
-    for c in raw.chars().take(TEXT_MAX) {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    if raw.chars().nth(TEXT_MAX).is_some() {
-        out.push('…');
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::text;
-
-    #[test]
-    fn what_comes_from_telemetry_is_text() {
-        assert_eq!(text("<script>alert('x')</script>\n&\""), "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp;&quot;");
-        assert_eq!(text(&"ä".repeat(500)).chars().count(), 401);
-    }
 }

@@ -16,7 +16,7 @@ use datafusion_postgres::QueryHook;
 use datafusion_postgres::arrow_pg::datatypes::df::encode_dataframe;
 use datafusion_postgres::hooks::HookClient;
 use datafusion_postgres::pgwire::api::portal::Format;
-use datafusion_postgres::pgwire::api::results::Response;
+use datafusion_postgres::pgwire::api::results::{Response, Tag};
 use datafusion_postgres::pgwire::api::store::PortalStore as _;
 use datafusion_postgres::pgwire::api::{ClientInfo, DEFAULT_NAME, ErrorHandler};
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
@@ -29,6 +29,9 @@ use super::stats::{QueryOutcome, SqlStats};
 
 /// Under this name a session keeps what `SET statement_timeout` said.
 const TIMEOUT_KEY: &str = "statement_timeout_ms";
+
+/// Joins of every row with every row that a query on the catalog may have: its tables have some thousand rows.
+const CATALOG_JOINS_MAX: usize = 1;
 
 /// What a query may use.
 pub(super) struct Limits {
@@ -150,7 +153,8 @@ async fn run(
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let context = frame.task_ctx();
     let physical = frame.create_physical_plan().await.map_err(|error| refusal(&error))?;
-    if !of_catalog && let Some(join) = unbounded_join(&physical) {
+    let joins = unbounded_joins(&physical);
+    if let Some(join) = joins.first().filter(|_| joins.len() > if of_catalog { CATALOG_JOINS_MAX } else { 0 }) {
         let reason = format!(
             "this joins every row with every row ({join}), which is not allowed here: join on something equal, or use UNION ALL or a window"
         );
@@ -182,7 +186,7 @@ fn only_reads(statement: &Statement) -> bool {
         | Statement::StartTransaction { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. } => true,
-        Statement::Explain { analyze, statement, .. } => !*analyze && only_reads(statement),
+        Statement::Explain { analyze, statement, options, .. } => !*analyze && options.is_none() && only_reads(statement),
         Statement::Set(set) => !set.to_string().to_lowercase().contains("datafusion"),
         _ => false,
     }
@@ -192,25 +196,40 @@ fn is_query(statement: &Statement) -> bool {
     matches!(statement, Statement::Query(_) | Statement::Explain { .. } | Statement::ShowTables { .. } | Statement::ShowColumns { .. })
 }
 
+/// All sessions share one context, so that a setting is taken for this connection alone or not at all: the library keeps `statement_timeout`,
+/// whatever else clients set at their start changes nothing here.
+fn set_for_nobody_else(statement: &Statement) -> Option<PgWireResult<Response>> {
+    let Statement::Set(set) = statement else { return None };
+    let text = set.to_string().to_lowercase();
+    if text.contains("statement_timeout") {
+        return None;
+    }
+    let zone = ["timezone", "time zone"].iter().any(|name| text.contains(name));
+    if zone && !["utc", "gmt", "default", "local", "etc/"].iter().any(|name| text.contains(name)) {
+        return Some(Err(user_error("0A000", "times are in UTC here: convert them with AT TIME ZONE".to_owned())));
+    }
+    Some(Ok(Response::Execution(Tag::new("SET"))))
+}
+
 /// Clients read the catalog with joins of all kinds; it is small.
 fn only_catalog(plan: &LogicalPlan) -> bool {
-    let mut only = true;
+    let (mut only, mut any) = (true, false);
     let _ = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
+            any = true;
             only &= matches!(scan.table_name.schema(), Some("pg_catalog" | "information_schema"));
         }
         Ok(TreeNodeRecursion::Continue)
     });
-    only
+    only && any
 }
 
 /// A join that would not let go of its thread for as long as it takes.
-fn unbounded_join(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
-    let mut found = None;
+fn unbounded_joins(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
+    let mut found = Vec::new();
     let _ = plan.apply(|node| {
         if matches!(node.name(), "CrossJoinExec" | "NestedLoopJoinExec") {
-            found = Some(node.name().to_owned());
-            return Ok(TreeNodeRecursion::Stop);
+            found.push(node.name().to_owned());
         }
         Ok(TreeNodeRecursion::Continue)
     });
@@ -237,7 +256,7 @@ fn refusal(error: &DataFusionError) -> Refusal {
     Refusal { outcome, code, reason }
 }
 
-fn user_error(code: &str, reason: String) -> PgWireError {
+pub(super) fn user_error(code: &str, reason: String) -> PgWireError {
     PgWireError::UserError(Box::new(ErrorInfo::new("ERROR".to_owned(), code.to_owned(), reason)))
 }
 
@@ -253,6 +272,9 @@ impl QueryHook for Guard {
             self.stats.count(QueryOutcome::Refused, Duration::ZERO);
             let Refusal { code, reason, .. } = read_only();
             return Some(Err(user_error(code, reason)));
+        }
+        if let Some(set) = set_for_nobody_else(statement) {
+            return Some(set);
         }
         if !is_query(statement) {
             return None;
@@ -285,6 +307,9 @@ impl QueryHook for Guard {
         session: &SessionContext,
         client: &mut dyn HookClient,
     ) -> Option<PgWireResult<Response>> {
+        if let Some(set) = set_for_nobody_else(statement) {
+            return Some(set);
+        }
         if !is_query(statement) {
             return None;
         }

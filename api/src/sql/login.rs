@@ -8,13 +8,20 @@ use datafusion_postgres::pgwire::api::auth::noop::NoopStartupHandler;
 use datafusion_postgres::pgwire::api::auth::sasl::SASLAuthStartupHandler;
 use datafusion_postgres::pgwire::api::auth::sasl::scram::ScramAuth;
 use datafusion_postgres::pgwire::api::auth::{AuthSource, DefaultServerParameterProvider, LoginInfo, Password, StartupHandler};
-use datafusion_postgres::pgwire::api::{ClientInfo, ConnectionManager};
+use datafusion_postgres::pgwire::api::{ClientInfo, ConnectionManager, METADATA_USER, PgWireConnectionState};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use futures::Sink;
-use haldane_store::access::{AccessList, Scope};
+use haldane_store::access::{AccessList, Scope, TokenDigest};
+use tokio_util::sync::CancellationToken;
 
+use super::guard::user_error;
 use super::{ITERATIONS, decoy};
+
+/// Under this name a connection keeps what it logged in with. A client may say so too, but does not know it.
+const LOGGED_IN: &str = "haldane.logged_in";
+/// That nobody was asked.
+const UNASKED: &str = "unasked";
 
 /// Makes a check for each connection.
 #[derive(Clone)]
@@ -22,16 +29,41 @@ pub(super) struct Login {
     access: AccessList,
     connections: Arc<ConnectionManager>,
     secret: Arc<str>,
+    /// Whether a connection has to speak TLS.
+    needs_tls: bool,
 }
 
 impl Login {
-    pub(super) fn new(access: AccessList, connections: Arc<ConnectionManager>, secret: &str) -> Self {
-        Self { access, connections, secret: secret.into() }
+    pub(super) fn new(access: AccessList, connections: Arc<ConnectionManager>, secret: &str, needs_tls: bool) -> Self {
+        Self { access, connections, secret: secret.into(), needs_tls }
     }
 
-    pub(super) fn for_connection(&self) -> Check {
+    /// Whether a connection has logged in, with what is still in force.
+    pub(super) fn may_still(&self, client: &(impl ClientInfo + ?Sized)) -> bool {
+        if self.needs_tls && !client.is_secure() {
+            return false;
+        }
+        let metadata = client.metadata();
+        match metadata.get(LOGGED_IN).map(String::as_str) {
+            None => false,
+            Some(UNASKED) => !self.access.asks(Scope::Read),
+            Some(proof) => metadata.get(METADATA_USER).and_then(|name| self.proof(name)).is_some_and(|now| now == proof),
+        }
+    }
+
+    /// What tells the present token of this name from others that had it.
+    fn proof(&self, name: &str) -> Option<String> {
+        let verifier = self.access.verifier(name, Scope::Read)?;
+        Some(TokenDigest::of(&format!("{}{verifier}", self.secret)).to_string())
+    }
+
+    pub(super) fn for_connection(&self, failed: CancellationToken) -> Check {
+        Check { login: self.clone(), way: self.way(), failed }
+    }
+
+    fn way(&self) -> Way {
         if !self.access.asks(Scope::Read) {
-            return Check::Open(Open(self.connections.clone()));
+            return Way::Open(Open(self.connections.clone()));
         }
         let tokens = Tokens { access: self.access.clone(), secret: self.secret.clone() };
         let mut scram = ScramAuth::new(Arc::new(tokens));
@@ -42,12 +74,19 @@ impl Login {
         parameters.is_superuser = false;
         parameters.default_transaction_read_only = true;
         let handler = SASLAuthStartupHandler::new(Arc::new(parameters)).with_scram(scram);
-        Check::Tokens(Box::new(handler.with_connection_manager(self.connections.clone())))
+        Way::Tokens(Box::new(handler.with_connection_manager(self.connections.clone())))
     }
 }
 
 /// The check of one connection.
-pub(super) enum Check {
+pub(super) struct Check {
+    login: Login,
+    way: Way,
+    /// Rung when it failed: the connection is given up then.
+    failed: CancellationToken,
+}
+
+enum Way {
     Open(Open),
     Tokens(Box<SASLAuthStartupHandler<DefaultServerParameterProvider>>),
 }
@@ -60,15 +99,32 @@ impl StartupHandler for Check {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        match self {
-            Self::Open(open) => open.on_startup(client, message).await,
-            Self::Tokens(tokens) => tokens.on_startup(client, message).await,
+        if self.login.needs_tls && !client.is_secure() && matches!(message, PgWireFrontendMessage::Startup(_)) {
+            self.failed.cancel();
+            return Err(user_error("28000", "this server asks for TLS: connect with sslmode=require".to_owned()));
         }
+        let done = match &self.way {
+            Way::Open(open) => open.on_startup(client, message).await,
+            Way::Tokens(tokens) => tokens.on_startup(client, message).await,
+        };
+        match (&done, client.state()) {
+            (Err(_), _) => self.failed.cancel(),
+            (Ok(()), PgWireConnectionState::ReadyForQuery) => {
+                let proof = match &self.way {
+                    Way::Open(_) => Some(UNASKED.to_owned()),
+                    Way::Tokens(_) => client.metadata().get(METADATA_USER).and_then(|name| self.login.proof(name)),
+                };
+                client.metadata_mut().remove(LOGGED_IN);
+                client.metadata_mut().extend(proof.map(|proof| (LOGGED_IN.to_owned(), proof)));
+            }
+            (Ok(()), _) => {}
+        }
+        done
     }
 }
 
 /// Lets everybody in.
-pub(super) struct Open(Arc<ConnectionManager>);
+struct Open(Arc<ConnectionManager>);
 
 impl NoopStartupHandler for Open {
     fn connection_manager(&self) -> Option<Arc<ConnectionManager>> {

@@ -5,6 +5,7 @@
 
 mod guard;
 mod login;
+mod service;
 mod stats;
 mod tables;
 
@@ -29,7 +30,7 @@ use haldane_analyzer::rollout::Rollouts;
 use haldane_store::access::{AccessList, ScramVerifier, new_token};
 use haldane_store::tls::Tls;
 use serde::Deserialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,10 +38,13 @@ use tokio_util::sync::CancellationToken;
 use crate::notify::Notifications;
 use guard::{Guard, Limits};
 use login::Login;
+use service::Service;
 pub use stats::{QUERY_BOUNDS, QueryOutcome, SqlStats};
 
 /// Rounds of PBKDF2: the least that RFC 7677 allows. A token is 256 bits of chance, which no number of rounds makes safer.
 const ITERATIONS: usize = 4096;
+/// What the threads may go deep.
+const STACK_BYTES: usize = 64 << 20;
 /// When all connections are taken, the next one waits so long to be looked at again.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
 
@@ -69,10 +73,10 @@ impl Default for SqlConfig {
         Self {
             timeout_seconds: 30,
             rows_max: 100_000,
-            answer_bytes_max: 128 << 20,
+            answer_bytes_max: 32 << 20,
             memory_bytes_max: 256 << 20,
             queries_at_once: 4,
-            connections_max: 100,
+            connections_max: 50,
             threads: 2,
         }
     }
@@ -91,14 +95,14 @@ pub struct SqlSources {
 
 /// The door.
 pub struct SqlDoor {
-    service: Arc<DfSessionService>,
+    service: Arc<Service>,
     login: Login,
     connections: Arc<ConnectionManager>,
     tls: Option<Tls>,
     connections_max: usize,
     stats: SqlStats,
-    /// Queries run here; let go of without waiting.
-    threads: Option<tokio::runtime::Runtime>,
+    /// Connections are served by the first, queries run on the second; let go of without waiting.
+    threads: Option<[tokio::runtime::Runtime; 2]>,
 }
 
 impl std::fmt::Debug for SqlDoor {
@@ -127,11 +131,12 @@ impl SqlDoor {
     /// # Errors
     /// When the views or threads cannot be made.
     pub async fn open(config: &SqlConfig, sources: SqlSources, access: AccessList, tls: Option<Tls>) -> Result<Self, SqlError> {
-        let threads = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.threads.max(1))
-            .thread_name("haldane-sql")
-            .enable_all()
-            .build()?;
+        let threads = |name: &str, count: usize| {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            // What walks over a long expression goes deep. Pages that are not used are not taken.
+            builder.worker_threads(count.max(1)).thread_name(name).thread_stack_size(STACK_BYTES).enable_all().build()
+        };
+        let (serving, threads) = (threads("haldane-sql-io", 1)?, threads("haldane-sql", config.threads)?);
         let session = sources.engine.wire_session(tables::all(&sources), config.memory_bytes_max).await?;
         setup_pg_catalog(&session, SCHEMA, Arc::new(AuthManager::default())).map_err(|error| SqlError::Catalog(error.to_string()))?;
         let stats = SqlStats::default();
@@ -144,10 +149,18 @@ impl SqlDoor {
         let guard = Guard::new(threads.handle().clone(), limits, stats.clone());
         let hooks: Vec<Arc<dyn datafusion_postgres::QueryHook>> =
             vec![Arc::new(guard), Arc::new(SetShowHook), Arc::new(TransactionStatementHook)];
-        let service = Arc::new(DfSessionService::new_with_hooks(Arc::new(session), hooks));
         let connections = Arc::new(ConnectionManager::new());
-        let login = Login::new(access, connections.clone(), &new_token()?);
-        Ok(Self { service, login, connections, tls, connections_max: config.connections_max.max(1), stats, threads: Some(threads) })
+        let login = Login::new(access, connections.clone(), &new_token()?, tls.is_some());
+        let service = Arc::new(Service::new(Arc::new(DfSessionService::new_with_hooks(Arc::new(session), hooks)), login.clone()));
+        Ok(Self {
+            service,
+            login,
+            connections,
+            tls,
+            connections_max: config.connections_max.max(1),
+            stats,
+            threads: Some([serving, threads]),
+        })
     }
 
     /// What has been asked.
@@ -155,13 +168,16 @@ impl SqlDoor {
         self.stats.clone()
     }
 
+    fn handlers(&self, failed: CancellationToken) -> Handlers {
+        Handlers { service: self.service.clone(), login: self.login.clone(), connections: self.connections.clone(), failed }
+    }
+
     /// Answers until told to stop; queries under way are given up then.
     ///
     /// # Errors
     /// When the listener fails for good.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-        let handlers =
-            Arc::new(Handlers { service: self.service.clone(), login: self.login.clone(), connections: self.connections.clone() });
+        let Some([serving, _]) = &self.threads else { return Ok(()) };
         let room = Arc::new(Semaphore::new(self.connections_max));
         let mut connections = JoinSet::new();
         loop {
@@ -179,13 +195,27 @@ impl SqlDoor {
                 tracing::warn!(%peer, max = self.connections_max, "a connection for SQL is turned away: all are taken");
                 continue;
             };
-            let (handlers, acceptor) = (handlers.clone(), self.tls.as_ref().map(Tls::acceptor));
-            connections.spawn(async move {
-                if let Err(error) = process_socket(socket, acceptor, handlers).await {
-                    tracing::debug!(%peer, %error, "a connection for SQL ended");
+            let (failed, acceptor) = (CancellationToken::new(), self.tls.as_ref().map(Tls::acceptor));
+            let handlers = Arc::new(self.handlers(failed.clone()));
+            let Ok(socket) = socket.into_std() else { continue };
+            let serve = async move {
+                let Ok(socket) = TcpStream::from_std(socket) else { return };
+                let refused = async {
+                    failed.cancelled().await;
+                    // Time to read why; nothing that comes after a login that failed is looked at.
+                    tokio::time::sleep(FULL_PAUSE).await;
+                };
+                tokio::select! {
+                    () = refused => {}
+                    ended = process_socket(socket, acceptor, handlers) => {
+                        if let Err(error) = ended {
+                            tracing::debug!(%peer, %error, "a connection for SQL ended");
+                        }
+                    }
                 }
                 drop(permit);
-            });
+            };
+            connections.spawn_on(serve, serving.handle());
         }
     }
 }
@@ -193,9 +223,7 @@ impl SqlDoor {
 impl Drop for SqlDoor {
     fn drop(&mut self) {
         // A runtime must not be waited for on a thread of another one.
-        if let Some(threads) = self.threads.take() {
-            threads.shutdown_background();
-        }
+        self.threads.take().into_iter().flatten().for_each(tokio::runtime::Runtime::shutdown_background);
     }
 }
 
@@ -216,10 +244,12 @@ fn decoy(secret: &str, name: &str) -> ScramVerifier {
     ScramVerifier { salt: salt[..16].to_vec(), salted: gen_salted_password(&engine.encode(&salt), secret.as_bytes(), 1) }
 }
 
+/// Of one connection.
 struct Handlers {
-    service: Arc<DfSessionService>,
+    service: Arc<Service>,
     login: Login,
     connections: Arc<ConnectionManager>,
+    failed: CancellationToken,
 }
 
 impl PgWireServerHandlers for Handlers {
@@ -232,7 +262,7 @@ impl PgWireServerHandlers for Handlers {
     }
 
     fn startup_handler(&self) -> Arc<impl StartupHandler> {
-        Arc::new(self.login.for_connection())
+        Arc::new(self.login.for_connection(self.failed.clone()))
     }
 
     fn error_handler(&self) -> Arc<impl ErrorHandler> {

@@ -61,11 +61,11 @@ async fn the_last_verdict_ends_the_rollout_and_nothing_follows_it() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
     ledger.insert_rollout(&rollout("1", None), None, None).await.unwrap();
-    assert!(ledger.append_verdict(&verdict("1", 1), None, &[]).await.unwrap());
-    assert!(ledger.append_verdict(&verdict("1", 2), Some(&Last { ending: ending(), evidence: Some(vec![1, 2]) }), &[]).await.unwrap());
+    assert!(ledger.append_verdict((&verdict("1", 1), 0), None, &[]).await.unwrap());
+    assert!(ledger.append_verdict((&verdict("1", 2), 0), Some(&Last { ending: ending(), evidence: Some(vec![1, 2]) }), &[]).await.unwrap());
     assert_eq!(ledger.evidence("1").await.unwrap(), Some(vec![1, 2]));
     assert_eq!(ledger.evidence("2").await.unwrap(), None);
-    assert!(!ledger.append_verdict(&verdict("1", 3), None, &[]).await.unwrap());
+    assert!(!ledger.append_verdict((&verdict("1", 3), 0), None, &[]).await.unwrap());
     assert_eq!(ledger.latest_verdict("1").await.unwrap().unwrap(), verdict("1", 2));
     assert!(!ledger.end_rollout("1", &ending(), &[]).await.unwrap());
 }
@@ -112,9 +112,9 @@ async fn the_trail_tells_of_what_happened_and_of_nothing_that_did_not() {
     ledger.insert_rollout(&rollout("2", None), None, Some(&entry("rollout.started", "2"))).await.unwrap();
     assert_eq!(ledger.trail_end().await.unwrap(), 1, "the second one was refused");
     let last = Last { ending: ending(), evidence: None };
-    ledger.append_verdict(&verdict("1", 1), Some(&last), &[entry("rollout.promoted", "1")]).await.unwrap();
+    ledger.append_verdict((&verdict("1", 1), 0), Some(&last), &[entry("rollout.promoted", "1")]).await.unwrap();
     assert!(!ledger.end_rollout("1", &ending(), &[entry("rollout.cancelled", "1")]).await.unwrap());
-    assert!(!ledger.append_verdict(&verdict("1", 2), None, &[entry("verdict.changed", "1")]).await.unwrap());
+    assert!(!ledger.append_verdict((&verdict("1", 2), 0), None, &[entry("verdict.changed", "1")]).await.unwrap());
     let kinds: Vec<String> = ledger.trail(&whole()).await.unwrap().into_iter().map(|row| row.entry.kind).collect();
     assert_eq!(kinds, ["rollout.started", "rollout.promoted"]);
     let newest = TrailQuery { newest_first: true, limit: 1, ..TrailQuery::default() };

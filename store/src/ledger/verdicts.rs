@@ -44,13 +44,16 @@ impl Ledger {
     /// When the ledger cannot be read.
     pub async fn verdict_documents(
         &self,
-        rollout_id: Option<&str>,
+        (rollout_id, service): (Option<&str>, Option<&str>),
         since: Option<UnixNanos>,
         limit: u32,
     ) -> Result<Vec<String>, LedgerError> {
         let mut sql = QueryBuilder::<Sqlite>::new("SELECT document FROM verdicts WHERE 1 = 1");
         if let Some(id) = rollout_id {
             sql.push(" AND rollout_id = ").push_bind(id);
+        }
+        if let Some(service) = service {
+            sql.push(" AND rollout_id IN (SELECT id FROM rollouts WHERE service = ").push_bind(service).push(")");
         }
         if let Some(since) = since {
             sql.push(" AND decided_at >= ").push_bind(since.as_nanos());
@@ -61,18 +64,23 @@ impl Ledger {
 
     /// Adds a verdict and, when it is the last one, keeps its evidence and ends the rollout in the same step, with what the trail tells of it.
     ///
-    /// Says whether it was written: a rollout that has ended meanwhile gets no more verdicts.
+    /// Says whether it was written: a rollout that has ended meanwhile, or gone on to another stage than the one that was judged, gets none.
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    pub async fn append_verdict(&self, row: &VerdictRow, last: Option<&Last>, entries: &[TrailEntry]) -> Result<bool, LedgerError> {
+    pub async fn append_verdict(
+        &self,
+        (row, stage): (&VerdictRow, usize),
+        last: Option<&Last>,
+        entries: &[TrailEntry],
+    ) -> Result<bool, LedgerError> {
         let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a verdict"))?;
-        let live: Option<i64> = sqlx::query_scalar("SELECT 1 FROM rollouts WHERE id = $1 AND ended_at IS NULL")
+        let live: Option<String> = sqlx::query_scalar("SELECT document FROM rollouts WHERE id = $1 AND ended_at IS NULL")
             .bind(&row.rollout_id)
             .fetch_optional(&mut *step)
             .await
             .map_err(failed("find the verdict's rollout"))?;
-        if live.is_none() {
+        if live.is_none_or(|document| stage_of(&document) != stage) {
             step.rollback().await.map_err(failed("leave a verdict out"))?;
             return Ok(false);
         }
@@ -157,4 +165,10 @@ fn read(row: &SqliteRow) -> Result<VerdictRow, LedgerError> {
         })
     };
     parse().map_err(|cause| LedgerError::Broken { what: "verdict", detail: cause.to_string() })
+}
+
+/// The stage that a rollout's document says it is in; the first where it says nothing.
+fn stage_of(document: &str) -> usize {
+    let said = serde_json::from_str::<serde_json::Value>(document).ok().and_then(|document| document.get("stage")?.as_u64());
+    said.and_then(|stage| usize::try_from(stage).ok()).unwrap_or(0)
 }

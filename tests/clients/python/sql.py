@@ -6,6 +6,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 import sys
 import threading
 import time
@@ -46,13 +48,17 @@ def refusals(conninfo):
         "DELETE FROM red", "DROP VIEW red", "CREATE TABLE t AS SELECT 1", "INSERT INTO red SELECT * FROM red", "COPY red TO '/tmp/x'",
         "CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'", "SET datafusion.execution.batch_size = 1", "EXPLAIN ANALYZE SELECT 1",
         "SELECT * FROM red a, red b", "SELECT nothing FROM red", "SELEC 1", "SELECT * FROM generate_series(1, 1000000)", "SELECT 1; DROP TABLE red",
-        "SELECT * FROM '/etc/passwd'", "DECLARE c CURSOR FOR SELECT 1",
+        "SELECT * FROM '/etc/passwd'", "DECLARE c CURSOR FOR SELECT 1", "SET TIMEZONE = 'Asia/Tokyo'", "EXPLAIN (ANALYZE) SELECT 1",
+        "SELECT repeat('x', 500000000)", "SELECT array_repeat(1, 1000000000)", "SELECT levenshtein('a', 'b')",
+        "SELECT * FROM pg_catalog.pg_proc a, pg_catalog.pg_proc b, pg_catalog.pg_proc c",
+        "SELECT count(*) FROM (SELECT unnest([1, 2])) a, (SELECT unnest([1, 2])) b",
+        "SELECT " + "+".join(["1"] * 1000), "SELECT '" + "x" * 70000 + "'",
     ]
     for statement in statements:
         with psycopg.connect(conninfo, autocommit=True) as connection:
             result = connection.pgconn.exec_(statement.encode())
             state = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
-            say(name=f"refused {statement}", error=state and state.decode(), text=(result.error_message or b"").decode()[:300])
+            say(name=f"refused {statement[:60]}", error=state and state.decode(), text=(result.error_message or b"").decode()[:300])
 
 
 def limits(conninfo):
@@ -96,6 +102,31 @@ def clients(host, port, user, password):
         say(name="two statements", answer=two.ntuples, text=(two.error_message or b"").decode())
 
 
+def hold(host, port, user, password):
+    """Asks, waits for a line, and asks again."""
+    connection = psycopg.connect(f"host={host} port={port} user={user} password={password} dbname=haldane sslmode=disable", autocommit=True)
+    try_to("before", lambda: connection.execute("SELECT 1").fetchone())
+    sys.stdin.readline()
+    try_to("after", lambda: connection.execute("SELECT 1").fetchone())
+
+
+def stranger(host, port, user, password):
+    """Asks after a login that failed, as no client would."""
+    with socket.create_connection((host, int(port)), timeout=10) as wire:
+        parameters = b"user\0nobody\0database\0haldane\0haldane.logged_in\0unasked\0\0"
+        wire.sendall(struct.pack("!ii", 8 + len(parameters), 196608) + parameters)
+        junk = b"p" + struct.pack("!i", 8) + b"junk"
+        text = b"SELECT count(*) FROM generate_series(1, 10)\0"
+        wire.sendall(junk + b"Q" + struct.pack("!i", 4 + len(text)) + text)
+        seen = b""
+        try:
+            while piece := wire.recv(65536):
+                seen += piece
+        except OSError:
+            pass
+        say(name="stranger", rows=seen.count(b"SELECT 1"), bytes=len(seen))
+
+
 def panels(host, port, user, password):
     connection = psycopg.connect(f"host={host} port={port} user={user} password={password or 'x'} dbname=haldane sslmode=disable", autocommit=True)
     for line in sys.stdin:
@@ -110,4 +141,4 @@ def panels(host, port, user, password):
 if __name__ == "__main__":
     mode, address, user, password = (sys.argv[1:] + ["", ""])[:4]
     host, port = address.rsplit(":", 1)
-    {"clients": clients, "panels": panels}[mode](host, port, user, password)
+    {"clients": clients, "hold": hold, "panels": panels, "stranger": stranger}[mode](host, port, user, password)

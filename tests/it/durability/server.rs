@@ -77,7 +77,17 @@ impl Launch {
     /// What a server says that is expected to refuse to start.
     pub(super) fn refused(&self) -> Output {
         let process = self.serve().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        process.wait_with_output().unwrap()
+        // One that serves after all would be waited for without end.
+        let id = process.id();
+        let (sender, ended) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(crate::world::DEADLINE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            }
+        });
+        let output = process.wait_with_output().unwrap();
+        drop(sender);
+        output
     }
 
     /// Starts, and waits until it has named its ports.

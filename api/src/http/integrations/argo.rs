@@ -115,7 +115,12 @@ async fn answer(doors: &Doors, caller: &Caller, body: StartRolloutBody) -> Resul
     }
     let answer = match standing(doors, request, TOOL, (REMEMBERED, Asked::FindOrStart)).await? {
         Standing::Known { rollout, verdict } => ArgoBody {
-            decision: verdict.decision,
+            // Of a stage that is not the last: the rollout is not promoted by it.
+            decision: if verdict.decision == VerdictDecision::Promote && !verdict.is_final {
+                VerdictDecision::Continue
+            } else {
+                verdict.decision
+            },
             is_final: verdict.is_final,
             status: verdict.status,
             score: verdict.score,

@@ -146,7 +146,7 @@ fn is_open(gate: Gate, verdict: &Verdict) -> bool {
         Gate::ConfirmRollout | Gate::PreRollout | Gate::PostRollout | Gate::Event => true,
         Gate::Rollout => verdict.decision != VerdictDecision::Rollback,
         Gate::ConfirmTrafficIncrease => matches!(verdict.decision, VerdictDecision::Promote | VerdictDecision::Continue),
-        Gate::ConfirmPromotion => verdict.decision == VerdictDecision::Promote,
+        Gate::ConfirmPromotion => verdict.decision == VerdictDecision::Promote && verdict.is_final,
         Gate::Rollback => verdict.decision == VerdictDecision::Rollback,
     }
 }

@@ -22,7 +22,7 @@ use crate::http::Doors;
 /// The series, and what each one says of the newest rollout of a service in an environment.
 const SERIES: [(&str, Read); 4] = [
     ("haldane_verdict_rollback", |verdict| f64::from(u8::from(verdict.decision == VerdictDecision::Rollback))),
-    ("haldane_verdict_promote", |verdict| f64::from(u8::from(verdict.decision == VerdictDecision::Promote))),
+    ("haldane_verdict_promote", |verdict| f64::from(u8::from(verdict.decision == VerdictDecision::Promote && verdict.is_final))),
     ("haldane_verdict_final", |verdict| f64::from(u8::from(verdict.is_final))),
     ("haldane_verdict_score", |verdict| f64::from(verdict.score)),
 ];

@@ -23,6 +23,8 @@ pub(super) fn alerts(note: &Note, text: &str, ends_at: UnixNanos) -> Value {
         "rollout.expired" => "HaldaneNoTelemetry",
         "rollout.promoted" => "HaldanePromoted",
         "rollout.started" => "HaldaneRolloutStarted",
+        "stage.proven" => "HaldaneStageProven",
+        "approval.awaited" => "HaldaneApprovalAwaited",
         _ => "HaldaneRolloutCancelled",
     };
     json!([{

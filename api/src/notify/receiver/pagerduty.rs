@@ -30,8 +30,10 @@ pub(super) fn messages(base: &Url, key: &str, note: &Note, text: &str) -> Vec<Ou
 }
 
 fn alert(key: &str, note: &Note, text: &str) -> Value {
+    // That somebody has to agree is another matter than that something is broken.
+    let about = if note.event == "approval.awaited" { format!("{} approval", note.rollout_id) } else { note.rollout_id.clone() };
     json!({
-        "routing_key": key, "event_action": "trigger", "dedup_key": note.rollout_id, "client": "Haldane", "client_url": note.report_url,
+        "routing_key": key, "event_action": "trigger", "dedup_key": about, "client": "Haldane", "client_url": note.report_url,
         "payload": {
             "summary": cut(&format!("{}: {}", note.title(), note.reason), SUMMARY_MAX), "source": note.service, "severity": note.severity.as_str(),
             "timestamp": note.at, "component": note.service, "group": note.environment, "class": note.event,

@@ -57,6 +57,10 @@ fn run(note: &Note, text: &str, id: &str) -> Value {
     let suite = json!({ "id": note.service, "name": format!("Rollout of {}", note.service), "version": note.canary });
     let (kind, content) = match note.event.as_str() {
         "rollout.started" => ("started", json!({ "environment": environment, "testSuite": suite, "trigger": { "type": "event" } })),
+        // Nothing has ended: what runs waits for somebody.
+        "stage.proven" | "approval.awaited" => {
+            ("queued", json!({ "environment": environment, "testSuite": suite, "trigger": { "type": "event" }, "reason": note.reason }))
+        }
         ended => {
             let outcome = match ended {
                 "rollout.promoted" => "success",

@@ -68,7 +68,8 @@ fn rollout_row(rollout: &Rollout, verdict: Option<&Verdict>) -> Value {
 
 /// The rows that a function makes of each verdict.
 pub(super) async fn of_verdicts(desk: &Rollouts, asked: &Asked, rows: fn(&Verdict) -> Vec<Value>) -> Rows {
-    let filter = VerdictFilter { rollout_id: asked.rollout_id.clone(), since: asked.since, limit: ROWS_MAX };
+    let filter =
+        VerdictFilter { rollout_id: asked.rollout_id.clone(), service: asked.service.clone(), since: asked.since, limit: ROWS_MAX };
     let verdicts = desk.verdicts(&filter).await.map_err(|error| chain(&error))?;
     Ok(verdicts.iter().flat_map(rows).collect())
 }

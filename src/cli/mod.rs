@@ -181,7 +181,7 @@ impl Cli {
 }
 
 /// What walks over a long SQL expression goes deep. Pages that are not used are not taken.
-const STACK_BYTES: usize = 16 << 20;
+const STACK_BYTES: usize = 64 << 20;
 
 /// Does what was asked for.
 ///

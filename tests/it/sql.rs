@@ -87,6 +87,18 @@ async fn real_clients_read_and_can_do_nothing_else() {
     assert_eq!(of("after cancel")["answer"], json!([1]));
     assert_eq!(of("ping")["answer"], json!([0, 0]), "an empty query is answered as one");
     assert_eq!(of("two statements")["answer"], 1, "{:?}", of("two statements"));
+    assert_eq!(
+        of("asyncpg cursor")["answer"],
+        json!(vec![[true, true]; 3]),
+        "a named portal has a form of its own: {:?}",
+        of("asyncpg cursor")
+    );
+    assert!(told.iter().all(|one| one["name"] != "asyncpg" || one["error"].is_null()), "{told:#?}");
+    for view in told.iter().filter(|one| one["name"].as_str().unwrap().starts_with("view ")) {
+        assert!(view["answer"].is_number(), "{view}");
+    }
+    assert!(of("version")["answer"][0].as_str().unwrap().starts_with("PostgreSQL 15"));
+    assert!(of("long list")["answer"].is_array(), "{:?}", of("long list"));
     assert!(psql(&world, "SELECT canary_version, state FROM haldane.rollouts").contains("1.5.0|rolled_back"));
     assert!(psql(&world, "\\dv haldane.*").contains("rollouts"), "{}", psql(&world, "\\dv haldane.*"));
     let metrics = world.get("/metrics").await.unwrap();

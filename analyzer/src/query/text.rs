@@ -9,11 +9,13 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 const BYTES_MAX: usize = 64 << 10;
 /// Most operators, `AND`s, joins and set operations together: each may lie within the one before, and what walks over them goes as deep.
 const LINKS_MAX: usize = 400;
+/// Most statements in one text: all their answers are in memory together.
+const STATEMENTS_MAX: usize = 20;
 /// Deepest parentheses.
 const DEPTH_MAX: usize = 40;
 
 /// Words that join what stands around them.
-const LINKING: [Keyword; 11] = [
+const LINKING: [Keyword; 13] = [
     Keyword::AND,
     Keyword::OR,
     Keyword::NOT,
@@ -25,6 +27,8 @@ const LINKING: [Keyword; 11] = [
     Keyword::LIKE,
     Keyword::ILIKE,
     Keyword::CASE,
+    Keyword::EXPLAIN,
+    Keyword::BETWEEN,
 ];
 
 /// Functions whose answers can be of any size whatever they are given, or that take the square of it in time.
@@ -70,6 +74,10 @@ pub fn check_text(text: &str) -> Result<(), String> {
             links += 1;
         }
     }
+    let statements = tokens.iter().filter(|token| **token == Token::SemiColon).count();
+    if statements > STATEMENTS_MAX {
+        return Err(format!("it has {statements} statements, at most {STATEMENTS_MAX} are taken"));
+    }
     if links > LINKS_MAX {
         return Err(format!("it has {links} operators and joins, at most {LINKS_MAX} are taken: use IN, VALUES or a function"));
     }
@@ -109,6 +117,7 @@ mod tests {
         assert!(check_text(&format!("SELECT {}1{}", "(".repeat(60), ")".repeat(60))).unwrap_err().contains("deep"));
         assert!(check_text(&format!("SELECT '{}'", "x".repeat(70_000))).unwrap_err().contains("bytes"));
         assert!(check_text(&"NOT ".repeat(500)).is_err() && check_text(&"~".repeat(1_000)).is_err());
+        assert!(check_text(&"SELECT 1;".repeat(30)).unwrap_err().contains("statements"));
         assert!(check_text("SELECT '+++---' || \"a+b\" -- + + +").is_ok());
     }
 }

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, StringBuilder};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider as _, TableProvider};
-use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionConfig;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -44,7 +45,7 @@ impl Engine {
             .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
             .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
         let session = SessionContext::new_with_config_rt(config, runtime);
-        for udf in [attributes_json(), current_setting()] {
+        for udf in [attributes_json(), current_setting(), constant("version", Some(VERSION)), constant("pg_advisory_unlock_all", None)] {
             session.register_udf(udf.clone());
             self.session.register_udf(udf);
         }
@@ -71,7 +72,10 @@ fn view_of(table: TableName) -> String {
     let columns = table.schema();
     let column = |field: &Arc<arrow::datatypes::Field>| {
         let name = field.name();
-        if matches!(field.data_type(), DataType::Map(..)) { format!("attributes_json({name}) AS {name}") } else { name.clone() }
+        // Clients know lists of numbers, no maps and no lists of more than values.
+        let kind = field.data_type();
+        let nested = if let DataType::List(item) = kind { item.data_type().is_nested() } else { kind.is_nested() };
+        if nested { format!("attributes_json({name}) AS {name}") } else { name.clone() }
     };
     let columns: Vec<String> = columns.fields().iter().map(column).collect();
     let environment = "coalesce(deployment_environment_name, 'default') AS environment";
@@ -103,9 +107,8 @@ impl ScalarUDFImpl for AttributesJson {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        let Some(maps) = arrays.first().and_then(|array| array.as_map_opt()) else {
-            return exec_err!("attributes_json needs a map of attributes");
-        };
+        let Some(array) = arrays.first() else { return exec_err!("attributes_json needs something to write") };
+        let Some(maps) = array.as_map_opt() else { return nested_json(array) };
         let mut texts = StringBuilder::new();
         for row in 0..maps.len() {
             if maps.is_null(row) {
@@ -121,6 +124,52 @@ impl ScalarUDFImpl for AttributesJson {
             texts.append_value(serde_json::to_string(&object).unwrap_or_default());
         }
         Ok(ColumnarValue::Array(Arc::new(texts.finish()) as ArrayRef))
+    }
+}
+
+/// Values of any nested type, each as JSON.
+fn nested_json(array: &ArrayRef) -> Result<ColumnarValue> {
+    let field = Field::new("value", array.data_type().clone(), true);
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array.clone()])?;
+    let mut lines = Vec::new();
+    let mut writer = arrow::json::LineDelimitedWriter::new(&mut lines);
+    writer.write(&batch)?;
+    writer.finish()?;
+    let text = |line: serde_json::Result<serde_json::Value>| line.ok()?.get("value").map(ToString::to_string);
+    let texts: arrow::array::StringArray = serde_json::Deserializer::from_slice(&lines).into_iter().map(text).collect();
+    Ok(ColumnarValue::Array(Arc::new(texts)))
+}
+
+/// What `version()` says: clients look for the number.
+const VERSION: &str = "PostgreSQL 15.0 (Haldane)";
+
+/// A function without arguments that clients call when they connect or let go of a connection.
+fn constant(name: &'static str, says: Option<&'static str>) -> ScalarUDF {
+    ScalarUDF::from(Constant { name, says, signature: Signature::nullary(Volatility::Stable) })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Constant {
+    name: &'static str,
+    says: Option<&'static str>,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Constant {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(ScalarValue::Utf8(self.says.map(str::to_owned))))
     }
 }
 

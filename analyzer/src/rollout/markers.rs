@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use haldane_store::ledger::{DocumentRow, LedgerError};
 use haldane_store::{Environment, ServiceName, UnixNanos};
 
+use sha2::{Digest as _, Sha256};
+
 use super::desk::Rollouts;
 use super::error::ReadError;
 use super::model::words;
@@ -54,6 +56,13 @@ pub struct Marker {
     pub id: Option<String>,
 }
 
+/// Pipelines name what they do by their own run, which may deploy several services.
+fn seen_as(marker: &Marker, id: &str) -> String {
+    let Marker { service, environment, version, kind, .. } = marker;
+    let digest = Sha256::digest(format!("{service}\0{environment}\0{version}\0{kind}\0{id}").as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Rollouts {
     /// Notes a marker. Says whether it is new.
     ///
@@ -61,7 +70,8 @@ impl Rollouts {
     /// When the ledger cannot be used.
     pub async fn mark(&self, marker: &Marker) -> Result<bool, ReadError> {
         let now = self.clock.now();
-        if let Some(id) = &marker.id
+        let seen = marker.id.as_deref().map(|id| seen_as(marker, id));
+        if let Some(id) = &seen
             && self.ledger.document(SEEN, id).await?.is_some()
         {
             return Ok(false);
@@ -76,7 +86,7 @@ impl Rollouts {
             environment: marker.environment.as_str().to_owned(),
         };
         self.ledger.add_to_trail(&[entry_of(EventKind::DeploymentRecorded, &marker.actor, now, place, &details)]).await?;
-        if let Some(id) = &marker.id {
+        if let Some(id) = &seen {
             let row = DocumentRow::new(SEEN, id, marker.service.as_str(), now);
             self.ledger.put_document(&row, REMEMBERED).await?;
         }

@@ -17,8 +17,7 @@ use datafusion_postgres::arrow_pg::datatypes::df::encode_dataframe;
 use datafusion_postgres::hooks::HookClient;
 use datafusion_postgres::pgwire::api::portal::Format;
 use datafusion_postgres::pgwire::api::results::{Response, Tag};
-use datafusion_postgres::pgwire::api::store::PortalStore as _;
-use datafusion_postgres::pgwire::api::{ClientInfo, DEFAULT_NAME, ErrorHandler};
+use datafusion_postgres::pgwire::api::{ClientInfo, ErrorHandler};
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 use futures::StreamExt as _;
@@ -29,6 +28,26 @@ use super::stats::{QueryOutcome, SqlStats};
 
 /// Under this name a session keeps what `SET statement_timeout` said.
 const TIMEOUT_KEY: &str = "statement_timeout_ms";
+
+/// Under this name a connection keeps in which form the answer that is being made is wanted.
+pub(super) const FORMAT_KEY: &str = "haldane.format";
+
+/// A form as a text: `t` for text, `b` for binary, else the codes of the columns.
+pub(super) fn format_text(format: &Format) -> String {
+    match format {
+        Format::UnifiedText => "t".to_owned(),
+        Format::UnifiedBinary => "b".to_owned(),
+        Format::Individual(codes) => codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+    }
+}
+
+fn format_of(text: &str) -> Format {
+    match text {
+        "t" => Format::UnifiedText,
+        "b" => Format::UnifiedBinary,
+        codes => Format::Individual(codes.split(',').filter_map(|code| code.parse().ok()).collect()),
+    }
+}
 
 /// Joins of every row with every row that a query on the catalog may have: its tables have some thousand rows.
 const CATALOG_JOINS_MAX: usize = 1;
@@ -185,6 +204,11 @@ fn only_reads(statement: &Statement) -> bool {
         | Statement::ShowColumns { .. }
         | Statement::StartTransaction { .. }
         | Statement::Commit { .. }
+        | Statement::Discard { .. }
+        | Statement::Deallocate { .. }
+        | Statement::Close { .. }
+        | Statement::UNLISTEN { .. }
+        | Statement::Reset(_)
         | Statement::Rollback { .. } => true,
         Statement::Explain { analyze, statement, options, .. } => !*analyze && options.is_none() && only_reads(statement),
         Statement::Set(set) => !set.to_string().to_lowercase().contains("datafusion"),
@@ -199,7 +223,7 @@ fn is_query(statement: &Statement) -> bool {
 /// All sessions share one context, so that a setting is taken for this connection alone or not at all: the library keeps `statement_timeout`,
 /// whatever else clients set at their start changes nothing here.
 fn set_for_nobody_else(statement: &Statement) -> Option<PgWireResult<Response>> {
-    let Statement::Set(set) = statement else { return None };
+    let Statement::Set(set) = statement else { return tidied_up(statement).map(|tag| Ok(Response::Execution(Tag::new(tag)))) };
     let text = set.to_string().to_lowercase();
     if text.contains("statement_timeout") {
         return None;
@@ -209,6 +233,19 @@ fn set_for_nobody_else(statement: &Statement) -> Option<PgWireResult<Response>> 
         return Some(Err(user_error("0A000", "times are in UTC here: convert them with AT TIME ZONE".to_owned())));
     }
     Some(Ok(Response::Execution(Tag::new("SET"))))
+}
+
+/// What clients ask for before they let somebody else have a connection: nothing here outlives a statement.
+#[expect(clippy::wildcard_enum_match_arm, reason = "not our enum: all others are something else")]
+fn tidied_up(statement: &Statement) -> Option<&'static str> {
+    match statement {
+        Statement::Discard { .. } => Some("DISCARD ALL"),
+        Statement::Deallocate { .. } => Some("DEALLOCATE"),
+        Statement::Close { .. } => Some("CLOSE CURSOR"),
+        Statement::UNLISTEN { .. } => Some("UNLISTEN"),
+        Statement::Reset(_) => Some("RESET"),
+        _ => None,
+    }
 }
 
 /// Clients read the catalog with joins of all kinds; it is small.
@@ -314,10 +351,7 @@ impl QueryHook for Guard {
             return None;
         }
         let options = Arc::new(FormatOptions::from_client_metadata(client.metadata()));
-        // Clients run what they have just bound, which has no name.
-        let bound = client.portal_store().get_portal(DEFAULT_NAME);
-        let format =
-            bound.as_ref().and_then(|entry| entry.value()).map_or(Format::UnifiedText, |portal| portal.result_column_format.clone());
+        let format = client.metadata().get(FORMAT_KEY).map_or(Format::UnifiedText, |text| format_of(text));
         let deadline = self.deadline(&*client);
         Some(self.answer(session, plan.clone().replace_params_with_values(parameters), deadline, (format, options)).await)
     }

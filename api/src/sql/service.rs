@@ -18,7 +18,7 @@ use datafusion_postgres::{DfSessionService, Parser};
 use futures::Sink;
 use haldane_analyzer::query::check_text;
 
-use super::guard::user_error;
+use super::guard::{FORMAT_KEY, format_text, user_error};
 use super::login::Login;
 
 type Parsed = (String, Option<(Statement, LogicalPlan)>);
@@ -81,6 +81,8 @@ impl ExtendedQueryHandler for Service {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         self.parser.check(client, "")?;
+        // The hooks are not told how this portal wants its answer.
+        client.metadata_mut().insert(FORMAT_KEY.to_owned(), format_text(&portal.result_column_format));
         ExtendedQueryHandler::do_query(&*self.inner, client, portal, max_rows).await
     }
 }

@@ -82,6 +82,10 @@ async def with_asyncpg(host, port, user, password):
         say(name="asyncpg", answer=[tuple(row) for row in rows])
         rows = await connection.fetch("SELECT service_name FROM red WHERE service_name = $1 LIMIT 1", "payment")
         say(name="asyncpg parameters", answer=[tuple(row) for row in rows])
+        async with connection.transaction():
+            seen = [tuple(row) async for row in connection.cursor("SELECT requests, time FROM red WHERE requests > 0 LIMIT 3")]
+        say(name="asyncpg cursor", answer=[[row[0] < 1000000, row[1].year > 2000] for row in seen])
+        await connection.reset()
         await connection.close()
     except Exception as error:
         say(name="asyncpg", error=told(error), text=str(error)[:300])
@@ -97,6 +101,10 @@ def clients(host, port, user, password):
     for wrong in [f"{conninfo} password=wrong", f"host={host} port={port} user=nobody password=x dbname=haldane sslmode=disable"]:
         try_to("wrong password", lambda: psycopg.connect(wrong).execute("SELECT 1").fetchone())
     with psycopg.connect(conninfo, autocommit=True) as connection:
+        for view in ["spans", "logs", "metrics", "red", "errors", "rollouts", "verdicts", "checks", "culprits", "changes", "events", "notifications", "services"]:
+            try_to(f"view {view}", lambda: len(connection.execute(f"SELECT * FROM haldane.{view} LIMIT 3").fetchall()))
+        try_to("version", lambda: connection.execute("SELECT version()").fetchone())
+        try_to("long list", lambda: connection.execute("SELECT count(*) FROM red WHERE requests IN (" + ",".join(map(str, range(5000))) + ")").fetchone())
         say(name="ping", answer=[connection.pgconn.exec_(text).status for text in (b"-- ping", b";")])
         two = connection.pgconn.exec_(b"SET TIMEZONE TO 'UTC'; SELECT count(*) FROM red")
         say(name="two statements", answer=two.ntuples, text=(two.error_message or b"").decode())

@@ -27,7 +27,7 @@ folder=$(cd "$folder" && pwd)
 # The list of versions is copied last: an interrupted run is begun anew.
 python=$folder/python
 if ! cmp -s "$here/check/requirements.txt" "$python/requirements.txt"; then
-    echo "installing check-jsonschema, yamllint and shellcheck into $python"
+    echo "installing check-jsonschema, hadolint, yamllint and shellcheck into $python"
     rm -rf "$python"
     python3 -m venv "$python" || fail "python3 -m venv failed; on Debian it is in the package python3-venv"
     "$python/bin/pip" install --quiet --disable-pip-version-check --no-input -r "$here/check/requirements.txt" ||
@@ -76,7 +76,8 @@ check() {
 schema="$python/bin/check-jsonschema --builtin-schema"
 lint='{extends: default, rules: {document-start: disable, line-length: {max: 150}, comments: {min-spaces-from-content: 1}}}'
 
-check "YAML is tidy" "$python/bin/yamllint" --strict -d "$lint" "$here/argo" "$here/flagger" "$here/github-action" "$here/gitlab" "$here/circleci"
+check "YAML is tidy" "$python/bin/yamllint" --strict -d "$lint" "$here/argo" "$here/flagger" "$here/github-action" "$here/gitlab" "$here/circleci" \
+    "$here/compose.yaml" "$here/compose"
 check "names agree, Groovy parses, scripts are apart from inputs" "$python/bin/python" "$here/check/contents.py" "$here" "$work"
 check "Argo Rollouts and Flagger take their resources" "$folder/bin/kubeconform" -strict -summary \
     -schema-location "$crds/{{.ResourceKind}}_{{.Group}}_{{.ResourceAPIVersion}}.json" "$here/argo" "$here/flagger"
@@ -86,9 +87,28 @@ check "Argo Rollouts and Flagger take their resources" "$folder/bin/kubeconform"
     check "GitLab takes the component's inputs" $schema vendor.gitlab-ci "$work/gitlab-spec.yml"
     check "GitLab takes the component's job" $schema vendor.gitlab-ci --data-transform gitlab-ci "$work/gitlab-jobs.yml"
     check "CircleCI takes the orb" $schema vendor.circle-ci "$here/circleci/orb.yml"
+    check "Compose takes its file" $schema vendor.compose-spec "$here/compose.yaml"
 }
+check "hadolint is content" "$python/bin/hadolint" "$here/Dockerfile"
 check "shellcheck is content" "$python/bin/shellcheck" --shell=sh "$here/check.sh" "$here/check/gate_test.sh" "$here/github-action/gate.sh" \
-    "$work/gitlab.sh" "$work/circleci.sh" "$work/jenkins.sh"
+    "$work/gitlab.sh" "$work/circleci.sh" "$work/jenkins.sh" "$here/image_test.sh" "$here/compose/setup.sh" "$here/check/setup_test.sh"
 check "CI scripts do what a decision asks" sh "$here/check/gate_test.sh" "$here/github-action/gate.sh" "$work/gitlab.sh" "$work/circleci.sh" "$work/jenkins.sh"
+check "the setup makes secrets once and keeps them" sh "$here/check/setup_test.sh" "$here/compose/setup.sh" "$here/compose/haldane.toml"
+
+# As it lies in the container: rules beside the settings, and a token.
+if command -v promtool >/dev/null 2>&1; then
+    mkdir "$work/prometheus"
+    cp -r "${here%/*}/alerts/prometheus" "$work/prometheus/haldane"
+    echo token >"$work/prometheus/token"
+    sed "s|/secrets/prometheus-token|$work/prometheus/token|" "$here/compose/prometheus.yml" >"$work/prometheus/prometheus.yml"
+    check "Prometheus takes its settings and the rules" promtool check config "$work/prometheus/prometheus.yml"
+else
+    echo "skipped Prometheus' settings: there is no promtool"
+fi
+if command -v amtool >/dev/null 2>&1; then
+    check "Alertmanager takes its settings" amtool check-config "$here/compose/alertmanager.yml"
+else
+    echo "skipped Alertmanager's settings: there is no amtool"
+fi
 
 [ "$failed" = 0 ] || fail "something is wrong, see above"

@@ -98,11 +98,47 @@ def scripts(deploy, work):
         (work / f"{name}.sh").write_text("#!/bin/sh\n" + text.lstrip("\n"), encoding="utf-8")
 
 
+def compose(deploy):
+    project = load(deploy / "compose.yaml")
+    services, volumes, made = project["services"], set(project["volumes"]), set()
+    for name, service in services.items():
+        confined = service.get("read_only") and service.get("cap_drop") == ["ALL"] and "no-new-privileges:true" in service.get("security_opt", [])
+        expect(confined and service["user"].split(":")[0].strip("0"), f"compose.yaml: {name} is not confined")
+        expect(re.search(r":[\w.-]+\}?$", service["image"]) and "latest" not in service["image"], f"compose.yaml: the image of {name} has no version")
+        for port in service.get("ports", []):
+            expect(port.startswith("127.0.0.1:"), f"compose.yaml: {name} listens for other machines at {port}")
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                expect((deploy / source).exists(), f"compose.yaml: {name} mounts {source}, which is not there")
+                expect(":ro" in volume, f"compose.yaml: {name} may write to {source}")
+            else:
+                made.add(source)
+    expect(made == volumes, f"compose.yaml: the volumes {made} are used")
+
+    exposed = re.search(r"^EXPOSE (.*)$", (deploy / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)[1].split()
+    published = [port.split(":")[2] for port in services["haldane"]["ports"]]
+    expect(published == exposed, f"compose.yaml: publishes {published} of {exposed}")
+
+    setup = (deploy / "compose/setup.sh").read_text(encoding="utf-8")
+    kept = {"haldane.toml", "grafana-password", *(name + "-token" for name in re.findall(r"^ +token (\w+) \w+$", setup, re.MULTILINE))}
+    for file in ("compose.yaml", "compose/prometheus.yml", "compose/datasources.yaml"):
+        asked = set(re.findall(r"/secrets/([\w.-]+)", (deploy / file).read_text(encoding="utf-8")))
+        expect(asked and asked <= kept, f"{file}: asks for {asked}, of which setup.sh makes {asked & kept}")
+
+    ours, theirs = (load(path)["datasources"] for path in (deploy / "compose/datasources.yaml", deploy.parent / "dashboards/provisioning/datasources/haldane.yaml"))
+    for source in (*ours, *theirs):
+        source.pop("url")
+        source.pop("secureJsonData", None)
+    expect(ours == theirs, "compose/datasources.yaml: differs from dashboards/provisioning in more than addresses and the password")
+
+
 def main(deploy, work):
     argo(deploy / "argo")
     flagger(deploy / "flagger")
     action(deploy / "github-action")
     scripts(deploy, work)
+    compose(deploy)
     for text in wrong:
         print(text, file=sys.stderr)
     return 1 if wrong else 0

@@ -6,7 +6,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench-judge bench-ingest bench-wal bench-commits check-deploy check-dashboards check-alerts kill-test build clients
+.PHONY: help demo test lint fmt bench-judge bench-ingest bench-wal bench-rollouts bench-commits check-deploy check-image check-dashboards check-alerts kill-test build clients
 
 help: ## Says what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ lint: need-rust ## Formatting and clippy, warnings as errors.
 check-deploy: ## Checks the files in deploy/, each by the schema of the tool that reads it, and the scripts by running them.
 	sh deploy/check.sh
 
+check-image: $(if $(BINARY),,build) ## Makes the container images around a program and runs them; by hand, as root, on Debian. BINARY=target/release/haldane
+	sh deploy/image_test.sh $(or $(BINARY),$(CARGO_TARGET_DIR)/debug/haldane)
+
 check-dashboards: ## Checks the Grafana dashboards: types, links, grids, and that they are what the generator writes. Needs Node 20.
 	cd dashboards && npm ci --silent --no-audit --no-fund && node check.mjs
 
@@ -55,6 +58,9 @@ bench-judge: need-rust ## How often the judge is wrong and how soon right, on si
 
 bench-wal: need-rust ## What writing a group of the log costs, by the way it is done; by hand.
 	$(CARGO) bench --locked --profile dev --bench wal
+
+bench-rollouts: need-rust ## How late verdicts are when many services roll out at once, with QUERIES also beside heavy SQL; built for release, by hand. ROLLOUTS=200 MINUTES=10
+	$(CARGO) bench --locked --bench rollouts -- $(or $(ROLLOUTS),200) $(or $(MINUTES),10) $(or $(QUERIES),0)
 
 bench-commits: need-rust ## Whether commits and planning stay fast over very many commits; built for release, by hand. COMMITS=100000
 	$(CARGO) bench --locked --bench commits -- $(or $(COMMITS),100000)

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use haldane_analyzer::{Engine, QueryLimits, Rollouts, Scheduler};
+use haldane_api::metrics::Metrics;
 use haldane_api::notify::{Notifications, Notifier};
 use haldane_api::sql::{SqlDoor, SqlError, SqlSources};
 use haldane_api::{Api, HttpProber, NoProber, Readiness};
@@ -141,6 +142,7 @@ pub struct App {
     http: TcpListener,
     grace: Duration,
     ledger: Ledger,
+    metrics: Metrics,
     // Held until the end of the process: nobody else may write to the data folder.
     lock: FolderLock,
 }
@@ -203,8 +205,11 @@ impl App {
         let people = Engine::new(&tables, QueryLimits::default())?;
         let judge = Engine::new(&tables, QueryLimits { rows_max: usize::MAX, ..QueryLimits::default() })?;
         let rollouts = Rollouts::new(ledger.clone(), judge.clone(), clock.clone()).with_policies(config.policies());
-        let scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone())
-            .with_prober(Arc::new(HttpProber::try_new()?));
+        let mut scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone());
+        // A client needs the system's certificates, which a small image may lack.
+        if !config.analyzer.probe_hosts.is_empty() {
+            scheduler = scheduler.with_prober(Arc::new(HttpProber::try_new()?));
+        }
         let people = people.with_calibrations(scheduler.calibrations())?;
 
         let ready = watch::Sender::new(Readiness::Starting { because: "the log is being read back".to_owned() });
@@ -228,7 +233,7 @@ impl App {
             rollouts,
             engine: people,
             ready: ready.subscribe(),
-            metrics,
+            metrics: metrics.clone(),
             notifications,
             public_url,
             ledger: ledger.clone(),
@@ -247,7 +252,12 @@ impl App {
             waiting.close().await;
         }
         let grace = Duration::from_secs(config.shutdown_seconds);
-        Ok(Self { collector, scheduler, api, serving, ready, grpc, http, grace, ledger, lock })
+        Ok(Self { collector, scheduler, api, serving, ready, grpc, http, grace, ledger, metrics, lock })
+    }
+
+    /// What `/metrics` tells.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Runs until `stop` is cancelled or a part fails, then makes everything safe.

@@ -16,6 +16,8 @@ use haldane_store::tls::TlsConfig;
 use haldane_store::{Classified, Fault};
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry::TelemetryConfig;
+
 /// The file that is read when it is there and no other is named.
 const DEFAULT_FILE: &str = "haldane.toml";
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub sql_limits: SqlConfig,
     /// Policies, each a file: `HALDANE_POLICIES`. None if left out.
     pub policies: Option<PathBuf>,
+    /// What the server tells of itself, and where: `[telemetry]`.
+    pub telemetry: TelemetryConfig,
     /// Where people reach the API, for links in notifications; the address that it listens on if left out. `HALDANE_PUBLIC_URL`.
     pub public_url: Option<String>,
 }
@@ -73,6 +77,7 @@ impl Default for Config {
             sql_limits: SqlConfig::default(),
             tokens: Vec::new(),
             api_tls: None,
+            telemetry: TelemetryConfig::default(),
             public_url: None,
         }
     }
@@ -171,6 +176,7 @@ impl Config {
         }
         mistakes.extend(self.collector.mistakes());
         mistakes.extend(self.notify.mistakes());
+        mistakes.extend(self.telemetry.mistakes());
         let is_address = |text: &String| text.starts_with("http://") || text.starts_with("https://");
         if let Some(url) = self.public_url.as_ref().filter(|url| !is_address(url)) {
             mistakes.push(format!("public_url = {url:?}: write it as https://haldane.example.com"));

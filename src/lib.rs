@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 pub mod demo;
 mod metrics;
+pub mod telemetry;
 
 pub use app::App;
 pub use config::Config;

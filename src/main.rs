@@ -1,6 +1,5 @@
-//! Reads the flags, starts logging, runs, and chooses the exit code.
+//! Reads the flags, runs, and chooses the exit code.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -20,8 +19,7 @@ fn main() -> ExitCode {
             command.error(clap::error::ErrorKind::ValueValidation, format!("--log: {error}")).exit();
         }
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
-    match cli::run(cli) {
+    match cli::run(cli, filter) {
         Ok(exit) => exit.into(),
         Err(error) => {
             cli::report(&error);

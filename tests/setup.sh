@@ -1,6 +1,7 @@
 #!/bin/sh
-# Looks for Alertmanager, and installs the OpenTelemetry SDKs of other languages and DuckDB, which tests/it talks to, into one folder:
-# $HALDANE_TEST_CLIENTS, or `clients` in cargo's target folder. What is already there in these versions is left alone.
+# Looks for Alertmanager, and installs into one folder what tests/it talks to: the OpenTelemetry SDKs of other languages, DuckDB, Argo Rollouts' and
+# Flagger's own code, drivers of PostgreSQL. That is $HALDANE_TEST_CLIENTS, or `clients` in cargo's target folder. What is already there in these
+# versions is left alone.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -39,8 +40,12 @@ need_debian() {
 }
 need_debian psql postgresql-client
 need_debian promtool prometheus
+# JDBC asks too; a program that is one file runs on a JDK of 17 or newer.
+need_debian javac default-jdk-headless
+need_debian mvn maven
 
 mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
 
 # The list of versions is copied last: an interrupted run is begun anew.
 python=$folder/python
@@ -62,4 +67,25 @@ if ! cmp -s "$here/clients/node/package-lock.json" "$node/installed-lock.json"; 
     (cd "$node" && npm ci --silent --no-audit --no-fund --ignore-scripts) ||
         fail "npm could not install tests/clients/node/package-lock.json; is the package registry reachable?"
     cp "$here/clients/node/package-lock.json" "$node/installed-lock.json"
+fi
+
+# Argo Rollouts and Flagger ask with their own code, SQL is asked with the driver that Grafana has. The sources are moved to their place last.
+go=$folder/go
+mkdir -p "$go"
+cat "$here"/clients/go/go.* "$here"/clients/go/*/*.go >"$go/wanted"
+if ! cmp -s "$go/wanted" "$go/built"; then
+    command -v go >/dev/null 2>&1 || fail "go is missing; the tests with Argo Rollouts, Flagger and pgx need Go 1.25 or newer"
+    echo "building Argo Rollouts' and Flagger's own code and pgx into $go; without a cache that takes some minutes"
+    (cd "$here/clients/go" && go build -trimpath -buildvcs=false -ldflags=-s -o "$go/bin/" ./...) ||
+        fail "go could not build tests/clients/go, which needs Go 1.25 or newer (here: $(go version)); is the module proxy reachable?"
+    mv "$go/wanted" "$go/built"
+fi
+
+java=$folder/java
+if ! cmp -s "$here/clients/java/driver.txt" "$java/driver.txt"; then
+    echo "fetching the JDBC driver of PostgreSQL into $java"
+    rm -rf "$java"
+    mvn --quiet --batch-mode org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy "-Dartifact=$(cat "$here/clients/java/driver.txt")" \
+        "-DoutputDirectory=$java" -Dmdep.stripVersion=true || fail "mvn could not fetch $(cat "$here/clients/java/driver.txt"); is Maven Central reachable?"
+    cp "$here/clients/java/driver.txt" "$java/driver.txt"
 fi

@@ -21,6 +21,7 @@ pub mod verdict;
 
 pub mod rehearsal;
 pub mod rollout;
+pub mod traces;
 
 pub use query::{Engine, QueryError, QueryLimits, QueryResult};
 pub use rollout::{AnalyzerConfig, Rollouts, Scheduler};

@@ -63,6 +63,9 @@ pub struct Verdict {
     /// One entry for each thing that was compared.
     #[serde(default)]
     pub checks: Vec<CheckVerdict>,
+    /// The scores of groups of checks, by name; empty where Kayenta judges.
+    #[serde(default)]
+    pub groups: Vec<GroupVerdict>,
     /// Where the harm is, the worst first.
     #[serde(default)]
     pub culprits: Vec<CulpritVerdict>,
@@ -93,6 +96,25 @@ pub struct Verdict {
     /// The policy in force.
     #[serde(default)]
     pub policy: PolicyDocument,
+}
+
+/// How well a group of checks goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GroupVerdict {
+    /// `errors`, `latency`, `traffic`, `calls`, `metrics`, `limits`, or what the policy calls it.
+    pub name: String,
+    /// 0, all of it regressed, to 100, all of it not worse; absent while nothing is known.
+    #[serde(default)]
+    pub score: Option<f64>,
+    /// What the policy asks for before a promotion, if it does.
+    #[serde(default)]
+    pub min_score: Option<f64>,
+    /// Its part of the false-alarm budget.
+    #[serde(default)]
+    pub weight: f64,
+    /// The checks in it.
+    #[serde(default)]
+    pub checks: Vec<String>,
 }
 
 /// A step on the way of a rollout. `promote` that is not final says: go on to the next one.

@@ -67,10 +67,15 @@ impl Metrics {
         Self(Arc::new(read))
     }
 
+    /// All of them, as they are now.
+    pub fn families(&self) -> Vec<Family> {
+        (self.0)()
+    }
+
     /// All of them as text.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for family in (self.0)() {
+        for family in self.families() {
             write_family(&mut text, &family);
         }
         text

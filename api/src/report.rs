@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use haldane_analyzer::verdict::{
-    BaselineSource, ChangeVerdict, CheckVerdict, CulpritKind, CulpritVerdict, EffectVerdict, Measure, Outcome, SideVerdict, Verdict,
-    VerdictDecision,
+    BaselineSource, ChangeVerdict, CheckVerdict, CulpritKind, CulpritVerdict, EffectVerdict, GroupVerdict, Measure, Outcome, SideVerdict,
+    Verdict, VerdictDecision,
 };
 
 /// Longest text taken from telemetry, in characters.
@@ -18,7 +18,7 @@ pub fn markdown(verdict: &Verdict) -> String {
     // Writing to a String cannot fail.
     let _ = write_head(&mut out, verdict);
     let _ = write_cohorts(&mut out, verdict);
-    let _ = write_checks(&mut out, &verdict.checks);
+    let _ = write_checks(&mut out, &verdict.checks, &verdict.groups);
     let _ = write_culprits(&mut out, &verdict.culprits);
     let _ = write_changes(&mut out, &verdict.changes);
     let _ = write_foot(&mut out, verdict);
@@ -87,7 +87,7 @@ fn write_cohorts(out: &mut String, verdict: &Verdict) -> std::fmt::Result {
     }
 }
 
-fn write_checks(out: &mut String, checks: &[CheckVerdict]) -> std::fmt::Result {
+fn write_checks(out: &mut String, checks: &[CheckVerdict], groups: &[GroupVerdict]) -> std::fmt::Result {
     if checks.is_empty() {
         return Ok(());
     }
@@ -112,7 +112,17 @@ fn write_checks(out: &mut String, checks: &[CheckVerdict]) -> std::fmt::Result {
     for check in checks.iter().filter(|check| !check.reason.is_empty()) {
         writeln!(out, "- **{}**: {}", escape(&check.name), escape(&check.reason))?;
     }
+    if !groups.is_empty() {
+        let scores: Vec<String> = groups.iter().map(|group| format!("{} {}", escape(&group.name), group_score(group))).collect();
+        writeln!(out, "\nScores of 100: {}.", scores.join(", "))?;
+    }
     writeln!(out)
+}
+
+/// "40", "40 (70 needed)", "not known".
+pub(crate) fn group_score(group: &GroupVerdict) -> String {
+    let score = group.score.map_or_else(|| "not known".to_owned(), |score| format!("{score:.0}"));
+    group.min_score.map_or_else(|| score.clone(), |needed| format!("{score} ({needed:.0} needed)"))
 }
 
 fn write_changes(out: &mut String, changes: &[ChangeVerdict]) -> std::fmt::Result {

@@ -39,14 +39,18 @@ pub(crate) fn without_margin() -> Policy {
 
 /// A policy that decides on logged errors alone.
 pub(crate) fn on_logs() -> Policy {
-    let check =
-        |name: &str, weight: f64| CheckOverride { name: name.to_owned(), required: Some(name == "error_rate"), weight: Some(weight) };
+    let check = |name: &str, weight: f64| CheckOverride {
+        name: name.to_owned(),
+        required: Some(name == "error_rate"),
+        weight: Some(weight),
+        group: None,
+    };
     let checks = Some(vec![check("error_rate", 0.0), check("log_errors", 1.0)]);
     Policy::default().with(&PolicyOverrides { checks, ..PolicyOverrides::default() }).expect("these checks exist")
 }
 
 fn policy_of(check: &str, overrides: PolicyOverrides) -> Policy {
-    let checks = Some(vec![CheckOverride { name: check.to_owned(), required: Some(true), weight: Some(1.0) }]);
+    let checks = Some(vec![CheckOverride { name: check.to_owned(), required: Some(true), weight: Some(1.0), group: None }]);
     Policy::default().with(&PolicyOverrides { checks, ..overrides }).expect("this check exists")
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use haldane_store::fault::chain;
 use haldane_store::{TableName, Tables};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::config::CollectorConfig;
 
@@ -80,7 +81,8 @@ impl Flusher {
             if !overdue && since.elapsed() < self.age_max && hot.bytes < self.bytes_max && !crowded {
                 continue;
             }
-            match self.tables.flush(self.table, &self.collector).await {
+            let span = tracing::debug_span!("flush", table = self.table.as_str(), rows = hot.rows);
+            match self.tables.flush(self.table, &self.collector).instrument(span).await {
                 Ok(flushed) => {
                     tracing::debug!(table = self.table.as_str(), rows = flushed.rows, through = flushed.through, "flushed");
                     (hot_since, pause, overdue) = (None, Duration::ZERO, false);

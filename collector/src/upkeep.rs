@@ -7,6 +7,7 @@ use haldane_store::fault::chain;
 use haldane_store::table::{Effort, UpkeepConfig};
 use haldane_store::{TableName, Tables};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// Runs until told to stop; a round that has been begun on a table is ended.
 pub(crate) async fn run(tables: Tables, config: UpkeepConfig, hot_bytes_max: usize, clock: SharedClock, stop: CancellationToken) {
@@ -19,7 +20,8 @@ pub(crate) async fn run(tables: Tables, config: UpkeepConfig, hot_bytes_max: usi
             if stop.is_cancelled() {
                 break;
             }
-            match tables.upkeep(table, &config, effort(&tables, hot_bytes_max), clock.now()).await {
+            let span = tracing::debug_span!("upkeep", table = table.as_str());
+            match tables.upkeep(table, &config, effort(&tables, hot_bytes_max), clock.now()).instrument(span).await {
                 Ok(kept) if kept.joined + kept.expired + kept.deleted > 0 => {
                     tracing::info!(
                         table = table.as_str(),

@@ -5,6 +5,7 @@
 
 mod audit;
 mod client;
+mod doctor;
 mod dora;
 mod exit;
 mod judge;
@@ -25,13 +26,17 @@ mod watch;
 use std::error::Error;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::telemetry;
 
 pub use client::ClientError;
 pub use exit::Exit;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done; for gate and verdict: promote
-  1  for gate and verdict: roll back; for demo: a wrong verdict; for judge replay: another verdict than before
+  1  for gate and verdict: roll back; for demo: a wrong verdict; for judge replay: another verdict than before;
+     for doctor: something is broken
   2  wrong usage, or the server could not be asked
   3  for gate and verdict: ended without a decision
   4  for gate and verdict: undecided when the time was over";
@@ -120,6 +125,18 @@ The columns of a case table, and how it is judged: docs/judge.md.")]
     /// Make, list and revoke tokens for those who send, read and operate
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Say what is wrong with an installation, and what to do
+    #[command(
+        after_help = "Looks at the settings that are on this machine, the server, its disk, intake, judge and receivers, and at what the telemetry of the
+last hour lacks. Exit code 1 says that something is broken.
+
+Examples:
+  haldane doctor
+  haldane doctor --config /etc/haldane/haldane.toml --url https://haldane.example.com"
+    )]
+    Doctor(doctor::DoctorArgs),
+    /// Say whether the server can answer, for supervisors: exit code 0 if it can, else 2
+    Health(doctor::HealthArgs),
     /// Print the completions of a shell
     #[command(after_help = "Example:\n  haldane completions bash > /etc/bash_completion.d/haldane")]
     Completions {
@@ -175,6 +192,8 @@ impl Cli {
             | Command::Policy(_)
             | Command::Judge(_)
             | Command::Token(_)
+            | Command::Doctor(_)
+            | Command::Health(_)
             | Command::Completions { .. } => "warn",
         })
     }
@@ -187,15 +206,24 @@ const STACK_BYTES: usize = 64 << 20;
 ///
 /// # Errors
 /// When it cannot be done: exit code 2.
-pub fn run(cli: Cli) -> Result<Exit, CliError> {
+pub fn run(cli: Cli, log: EnvFilter) -> Result<Exit, CliError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build().map_err(CliError::Runtime)?;
-    runtime.block_on(dispatch(cli.command))
+    runtime.block_on(dispatch(cli.command, log))
 }
 
-async fn dispatch(command: Command) -> Result<Exit, CliError> {
+async fn dispatch(command: Command, log: EnvFilter) -> Result<Exit, CliError> {
+    // A server tells more of itself than lines, where its settings say so.
+    let Command::Serve(args) = command else {
+        telemetry::lines_only(log);
+        return ask(command).await;
+    };
+    serve::serve(args, log).await
+}
+
+async fn ask(command: Command) -> Result<Exit, CliError> {
     match command {
-        Command::Serve(args) => serve::serve(args).await,
+        Command::Serve(_) => Ok(Exit::Done),
         Command::Demo(flags) => serve::demo(flags).await,
         Command::Query(args) => query::run(args).await,
         Command::Rollout(command) => rollout::run(command).await,
@@ -209,6 +237,8 @@ async fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Policy(command) => policy::run(command).await,
         Command::Judge(args) => judge::run(args),
         Command::Token(command) => token::run(command).await,
+        Command::Doctor(args) => doctor::doctor(args).await,
+        Command::Health(args) => doctor::health(args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "haldane", &mut script);

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use clap::Args;
 use haldane_store::SystemClock;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
 
 use super::{CliError, Exit, out};
 use crate::app::{App, Doors};
 use crate::config::{Config, Flags};
 use crate::demo::{self, DemoArgs, DemoOutcome, ScenarioName};
+use crate::telemetry;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -58,15 +60,16 @@ pub(crate) struct DemoFlags {
 }
 
 /// Serves until Ctrl-C or a request to terminate, then makes everything safe.
-pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, CliError> {
+pub(crate) async fn serve(args: ServeArgs, log: EnvFilter) -> Result<Exit, CliError> {
     let ServeArgs { config, data, grpc, http, api, sql, allow_remote } = args;
     let flags = Flags { data, grpc, http, api, sql, allow_remote: allow_remote.then_some(true) };
     let config = Config::load(config.as_deref(), &flags)
         .map_err(|error| CliError::Usage(format!("wrong in the settings: {}", error.mistakes.join("; "))))?;
     let stop = stop_on_signal()?;
-    let (data, scheme) = (config.data.clone(), if config.api_tls.is_some() { "https" } else { "http" });
+    let (data, own, scheme) = (config.data.clone(), config.telemetry.clone(), if config.api_tls.is_some() { "https" } else { "http" });
     let doors = Doors::open(config).await.map_err(|error| CliError::part(&error))?;
     let addresses = doors.addresses();
+    let exporting = telemetry::start(log, &own, addresses.grpc).map_err(|error| CliError::part(&error))?;
     out::note(&format!("haldane: OTLP over gRPC at http://{}, over HTTP at http://{}", addresses.grpc, addresses.http));
     out::note(&format!("haldane: REST at {scheme}://{}, described at {scheme}://{0}/docs; data in {}", addresses.api, data.display()));
     out::note(&format!("haldane: SQL over the PostgreSQL wire at {}", addresses.sql));
@@ -75,8 +78,10 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, CliError> {
         // Nothing was acknowledged yet.
         () = stop.cancelled() => return Ok(Exit::Done),
     };
-    app.run(stop).await.map_err(|error| CliError::part(&error))?;
-    Ok(Exit::Done)
+    exporting.tell(app.metrics());
+    let ended = app.run(stop).await.map_err(|error| CliError::part(&error));
+    exporting.end().await;
+    ended.map(|()| Exit::Done)
 }
 
 /// Plays the demo.

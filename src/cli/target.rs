@@ -198,6 +198,7 @@ impl PolicyArgs {
             kayenta: Some(kayenta).filter(|given| *given != KayentaOverrides::default()),
             metrics: None,
             gates: None,
+            groups: None,
             approval: self.policy_approval.then_some(true),
             checks: Some(self.policy_checks.iter().map(check).collect()).filter(|checks: &Vec<_>| !checks.is_empty()),
         };

@@ -19,9 +19,9 @@ pub(super) fn families(figures: &Figures) -> Vec<Family> {
         one("haldane_judge_round_seconds", "How long the last round over all live rollouts took.", Kind::Gauge, seconds(rounds.took)),
         one(
             "haldane_judge_last_round_timestamp_seconds",
-            "When the last round ended; 0 before the first.",
+            "When the last round ended; before the first, when judging began.",
             Kind::Gauge,
-            rounds.at.map_or(0.0, |at| at.as_nanos() as f64 / 1e9),
+            rounds.at.as_nanos() as f64 / 1e9,
         ),
         one("haldane_judge_failures_total", "Judgements that could not be made.", Kind::Counter, number(rounds.failures)),
     ]);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 /// Longest name accepted, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 
@@ -107,6 +109,11 @@ pub fn matches_pattern(pattern: &str, text: &str) -> bool {
         rest = after;
     }
     text.ends_with(rest)
+}
+
+/// SHA-256 of a text in hex: a name for what is too long to be one.
+pub fn sha256_hex(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -378,3 +378,36 @@ async fn a_rollout_is_started_found_shown_and_cancelled() {
     assert!(figures.contains("SERVICE") && figures.contains("100 %"), "{figures}");
     the_trail_is_shown_and_checked(&world);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_what_is_wrong_and_what_to_do() {
+    let world = World::start().await;
+    Traffic { service: "payment", version: "1.5.0", minutes: 1, requests: 10, fails_each: 0 }.send(&world).await;
+    let well = haldane(&world.api, &["doctor"]);
+    assert_eq!(well.status.code(), Some(0), "{}", stdout(&well));
+    let told = stdout(&well);
+    for part in
+        ["ok       server: it answers", "10 records were taken since the start", "what came in the last hour says all that verdicts need"]
+    {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+    assert_eq!(stdout(&haldane(&world.api, &["health"])), "ready\n");
+    Traffic { service: "unnamed", version: "", minutes: 1, requests: 10, fails_each: 0 }.send(&world).await;
+    let findings: Value = serde_json::from_str(&stdout(&haldane(&world.api, &["doctor", "--json"]))).unwrap();
+    let versions = findings.as_array().unwrap().iter().find(|one| one["about"] == "versions").unwrap();
+    assert!(
+        versions["level"] == "warning" && versions["text"].as_str().unwrap().starts_with("unnamed send no service.version"),
+        "{versions}"
+    );
+
+    let api = world.api.clone();
+    world.stop().await;
+    let broken = haldane(&api, &["doctor"]);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(stdout(&broken).starts_with("BROKEN   server: cannot reach a server at"), "{}", stdout(&broken));
+    refused(&haldane(&api, &["health"]), "start one with `haldane serve`");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("haldane.toml");
+    std::fs::write(&file, "dta = \"x\"\n").unwrap();
+    assert!(stdout(&haldane(&api, &["doctor", "--config", file.to_str().unwrap()])).contains("BROKEN   settings: "));
+}

@@ -17,6 +17,8 @@ mod durability;
 #[cfg(test)]
 mod integrations;
 #[cfg(test)]
+mod jaeger;
+#[cfg(test)]
 mod notify;
 #[cfg(test)]
 mod numbers;
@@ -34,6 +36,8 @@ mod replay;
 mod sql;
 #[cfg(test)]
 mod stages;
+#[cfg(test)]
+mod telemetry;
 #[cfg(test)]
 mod traffic;
 #[cfg(test)]

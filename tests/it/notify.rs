@@ -1,7 +1,7 @@
 //! Notifications: what happens reaches its receivers, whatever they and the server go through.
 
-mod alertmanager;
-mod receiver;
+pub(crate) mod alertmanager;
+pub(crate) mod receiver;
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use haldane_store::clock::{Clock as _, SystemClock};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -24,8 +25,10 @@ const PEAK_MIB_MAX: u64 = 560;
 
 /// About two megabytes of log records.
 fn large() -> Vec<u8> {
+    // Of today: a day past the retention is removed as soon as upkeep looks at it.
+    let now = u64::try_from(SystemClock.now().as_nanos()).unwrap();
     let record = |at: usize| LogRecord {
-        time_unix_nano: 1_700_000_000_000_000_000,
+        time_unix_nano: now,
         body: Some(AnyValue { value: Some(Value::StringValue(format!("{at}{}", "x".repeat(5_000)))) }),
         ..LogRecord::default()
     };

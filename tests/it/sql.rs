@@ -196,3 +196,150 @@ async fn the_queries_of_all_dashboards_are_answered_with_what_panels_need() {
     let shown = answers.len() - empty.len();
     assert!(shown * 10 > answers.len() * 7, "too many panels are empty: {empty:#?}");
 }
+
+/// Runs a program that asks; each line that it prints is a document.
+fn told(command: &mut Command, input: &str) -> Vec<Value> {
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn pgx(world: &World, queries: &Value) -> Vec<Value> {
+    let url = format!("postgres://anybody:x@{}/haldane?sslmode=disable", world.sql);
+    told(Command::new(installed("go/bin/pgx")).arg(url), &queries.to_string())
+}
+
+fn jdbc(world: &World, queries: &str) -> Vec<Value> {
+    let mut java = Command::new("java");
+    java.arg("-cp").arg(installed("java/postgresql.jar")).arg(repository("tests/clients/java/Sql.java"));
+    told(java.args([&world.sql, "anybody", ""]), queries)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pgx_gets_the_same_answer_in_all_of_its_modes() {
+    let (world, _) = shop(&[]).await;
+    let (from, to) = (json!({"time": "2020-01-01T00:00:00Z"}), json!({"time": "2200-01-01T00:00:00Z"}));
+    let values = json!(["x", 7, 0.5, true]);
+    let questions = [
+        (
+            json!({"sql": "SELECT service_name, sum(requests) AS requests, sum(errors) > 0 AS failed FROM red GROUP BY 1"}),
+            json!([["payment", 4000, true]]),
+        ),
+        (json!({"sql": "SELECT canary_version, state FROM haldane.rollouts"}), json!([["1.5.0", "rolled_back"]])),
+        (
+            json!({"sql": "SELECT service_name FROM red WHERE service_name = $1 AND requests >= $2 LIMIT 1", "args": ["payment", 1]}),
+            json!([["payment"]]),
+        ),
+        (json!({"sql": "SELECT sum(requests) AS n FROM red WHERE service_name IN ($1, $2)", "args": ["payment", "x"]}), json!([[4000]])),
+        (
+            json!({"sql": "SELECT sum(requests) AS n FROM red WHERE service_name = ANY($1::text[])", "args": [["payment", "x"]]}),
+            json!([[4000]]),
+        ),
+        (json!({"sql": "SELECT sum(requests) AS n FROM red WHERE time BETWEEN $1 AND $2", "args": [from, to]}), json!([[4000]])),
+        (
+            json!({"sql": "SELECT $1::text AS t, $2::bigint AS n, $3::double precision AS f, $4::boolean AS b", "args": values}),
+            json!([values]),
+        ),
+    ];
+    let asked: Vec<&Value> = questions.iter().map(|(question, _)| question).collect();
+    let answers = pgx(&world, &json!(asked));
+    for (question, answer) in &questions {
+        let modes: Vec<&Value> = answers.iter().filter(|one| one["sql"] == question["sql"]).collect();
+        assert_eq!(modes.len(), if question["args"].is_null() { 7 } else { 6 }, "{question}");
+        for one in modes.iter().filter(|one| one["mode"] != "grafana") {
+            assert_eq!(&one["rows"], answer, "{one}");
+        }
+    }
+    let grafana = answers.iter().find(|one| one["mode"] == "grafana").unwrap();
+    assert_eq!(grafana["rows"], json!([["payment", "4000", "t"]]), "Grafana reads text: {grafana}");
+    assert_eq!(grafana["columns"][1]["oid"], 20);
+    let refused = pgx(&world, &json!([{"sql": "DELETE FROM red"}]));
+    assert!(refused.iter().all(|one| one["code"] == "25006"), "{refused:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asks_for_types_is_told_them_and_errors_have_their_codes() {
+    let (world, _) = shop(&[]).await;
+    let by_types = |told: &Value| ["prepared", "described", "described each time", "database/sql"].iter().any(|mode| told["mode"] == *mode);
+    for (question, answer) in [
+        (json!({"sql": "SELECT service_name FROM red LIMIT $1 OFFSET $2", "args": [1, 0]}), json!([["payment"]])),
+        (json!({"sql": "SELECT sum(requests) AS n FROM red WHERE service_name = ANY($1)", "args": [["payment"]]}), json!([[4000]])),
+        (json!({"sql": "SELECT CASE WHEN $1 THEN 'a' ELSE 'b' END AS c", "args": [true]}), json!([["a"]])),
+        (json!({"sql": "SELECT $1 AS a", "args": ["x"]}), json!([["x"]])),
+    ] {
+        let answers: Vec<Value> = pgx(&world, &json!([question])).into_iter().filter(by_types).collect();
+        assert_eq!(answers.len(), 4, "{question}");
+        for one in answers {
+            assert_eq!(one["rows"], answer, "{one}");
+        }
+    }
+    for (sql, code) in [
+        ("SELECT 1; SELECT 2", "42601"),
+        ("SELECT 1 AS a; DROP TABLE red", "42601"),
+        ("SELECT nothing FROM red", "42703"),
+        ("SELECT * FROM nowhere", "42P01"),
+        ("SELEC 1", "42601"),
+    ] {
+        let answers = pgx(&world, &json!([{ "sql": sql }]));
+        let prepared = answers.iter().find(|one| one["mode"] == "prepared").unwrap();
+        assert_eq!(prepared["code"], code, "{prepared}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jdbc_asks_in_all_modes_and_finds_the_views() {
+    let (world, _) = shop(&[]).await;
+    let queries = concat!(
+        "SELECT service_name, sum(requests) AS requests, sum(errors) > 0 AS failed FROM red GROUP BY 1\n",
+        "SELECT service_name FROM red WHERE service_name = ? AND requests >= ? LIMIT 1\tstring:payment\tlong:1\n",
+        "SELECT sum(requests) AS n FROM red WHERE time > ?\ttimestamp:2020-01-01T00:00:00Z\n",
+        "SELECT requests > 0 AS some FROM red LIMIT 7\n",
+        "DELETE FROM red\n",
+    );
+    let answers = jdbc(&world, queries);
+    for mode in ["extended", "extendedForPrepared", "simple", "portal"] {
+        let of: Vec<&Value> = answers.iter().filter(|one| one["mode"] == mode).collect();
+        let [sums, picked, since, seven, refused] = of[..] else { panic!("{mode}: {answers:#?}") };
+        assert_eq!(sums["answer"], json!([{"service_name": "payment", "requests": 4000, "failed": true}]), "{mode}");
+        assert_eq!(picked["answer"], json!([{"service_name": "payment"}]), "{mode}: {picked}");
+        assert_eq!(since["answer"], json!([{"n": 4000}]), "{mode}: {since}");
+        assert_eq!(seven["answer"].as_array().map(Vec::len), Some(7), "{mode}: a portal gives all of its rows");
+        assert_eq!(refused["code"], "25006", "{mode}");
+    }
+    let of = |name: &str| answers.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {answers:#?}"));
+    assert_eq!(
+        (&of("valid")["answer"], &of("isolation")["answer"], &of("read only")["answer"]),
+        (&json!(true), &json!(2), &json!([{"one": 1}]))
+    );
+    let views = of("tables")["answer"].as_array().unwrap();
+    assert!(views.len() >= 14 && views.iter().all(|view| view["TABLE_TYPE"] == "VIEW"), "{views:#?}");
+    assert!(views.iter().any(|view| view["TABLE_NAME"] == "rollouts"));
+    let columns = of("columns")["answer"].as_array().unwrap();
+    let kind = |name: &str| columns.iter().find(|one| one["COLUMN_NAME"] == name).map(|one| one["TYPE_NAME"].clone());
+    assert_eq!((kind("time"), kind("requests")), (Some(json!("timestamptz")), Some(json!("int8"))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokio_postgres_reads_with_types_of_its_own() {
+    let (world, id) = shop(&[]).await;
+    let (host, port) = world.sql.rsplit_once(':').unwrap();
+    let url = format!("host={host} port={port} user=anybody password=x dbname=haldane");
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let an_hour_ago = SystemClock.now().minus(Duration::from_secs(3_600));
+    let since = std::time::UNIX_EPOCH + Duration::from_nanos(u64::try_from(an_hour_ago.as_nanos()).unwrap());
+    let sql = "SELECT service_name, sum(requests) AS requests, min(time) AS first FROM red WHERE time > $1 AND service_name = $2 GROUP BY 1 LIMIT $3";
+    let rows = client.query(sql, &[&since, &"payment", &10_i64]).await.unwrap();
+    assert_eq!((rows.len(), rows[0].get::<_, &str>(0), rows[0].get::<_, i64>("requests")), (1, "payment", 4_000));
+    assert!(rows[0].get::<_, std::time::SystemTime>("first") > since);
+    let scores = client.query("SELECT name, score FROM check_groups WHERE rollout_id = $1 ORDER BY name", &[&id]).await.unwrap();
+    let names: Vec<&str> = scores.iter().map(|row| row.get(0)).collect();
+    assert!(names.contains(&"errors") && names.contains(&"latency"), "{names:?}");
+    assert!(scores.iter().all(|row| row.get::<_, Option<f64>>(1).is_none_or(|score| (0.0..=100.0).contains(&score))));
+    let refused = client.execute("DELETE FROM red", &[]).await.unwrap_err();
+    assert_eq!(refused.code().map(tokio_postgres::error::SqlState::code), Some("25006"));
+    drop(client);
+    connection.await.unwrap().unwrap();
+}

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, MapArray, RecordBatch, StringArray};
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, MapArray, RecordBatch, StringArray};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use haldane_store::UnixNanos;
 
 use super::gather::GatherError;
@@ -35,7 +35,7 @@ impl Columns<'_> {
         GatherError::Column { table: self.table, column }
     }
 
-    pub(super) fn column(&self, column: &'static str) -> Result<&ArrayRef, GatherError> {
+    pub(crate) fn column(&self, column: &'static str) -> Result<&ArrayRef, GatherError> {
         self.batch.column_by_name(column).ok_or(self.unexpected(column))
     }
 
@@ -43,12 +43,16 @@ impl Columns<'_> {
         self.column(column)?.as_string_opt::<i32>().cloned().ok_or(self.unexpected(column))
     }
 
-    pub(super) fn map(&self, column: &'static str) -> Result<&MapArray, GatherError> {
+    pub(crate) fn map(&self, column: &'static str) -> Result<&MapArray, GatherError> {
         self.batch.column_by_name(column).and_then(|column| column.as_map_opt()).ok_or(self.unexpected(column))
     }
 
     pub(crate) fn longs(&self, column: &'static str) -> Result<Int64Array, GatherError> {
         self.column(column)?.as_primitive_opt::<Int64Type>().cloned().ok_or(self.unexpected(column))
+    }
+
+    pub(crate) fn numbers(&self, column: &'static str) -> Result<Float64Array, GatherError> {
+        self.column(column)?.as_primitive_opt::<Float64Type>().cloned().ok_or(self.unexpected(column))
     }
 
     pub(super) fn ints(&self, column: &'static str) -> Result<Int32Array, GatherError> {

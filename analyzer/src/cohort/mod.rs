@@ -18,6 +18,7 @@ pub use selector::{MATCHERS_MAX, Selector, SelectorError};
 pub(crate) use columns::{Columns, text, unsigned};
 pub(crate) use gather::{Question, count_rows, first_seen, gather};
 pub(crate) use impact::impact;
+pub(crate) use predicate::spans_condition;
 pub(crate) use samples::{add_samples, try_sql};
 pub(crate) use together::{TOGETHER_MAX, can_share, gather_together};
 

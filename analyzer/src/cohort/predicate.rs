@@ -60,7 +60,7 @@ fn rollup_condition(key: &str, value: &str) -> String {
 }
 
 /// An attribute may stand on the resource or on the span, in its column or in the map.
-pub(super) fn spans_condition(key: &str, value: &str) -> String {
+pub(crate) fn spans_condition(key: &str, value: &str) -> String {
     let value = literal(value);
     let in_column = |level, columns: &[haldane_store::schema::AttributeColumn]| {
         find_attribute(level, key).map(|(at, _)| match columns[at].kind {

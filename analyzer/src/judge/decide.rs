@@ -7,6 +7,7 @@ use crate::policy::{CheckKind, Policy};
 use crate::stats::likelihood::ln_sum_exp;
 
 use super::evidence::{Evidence, Pairing};
+use super::groups;
 use super::judgement::{
     CohortTotals, Comparison, Culprit, CulpritKind, Decision, Doubt, Finding, Judgement, NamedError, NonEmpty, Proof, Regression,
 };
@@ -52,7 +53,8 @@ pub(super) fn decide(
             (undecided(policy, &comparisons, doubts, elapsed), Vec::new())
         }
     };
-    Judgement { decision, ln_risk, ln_promotion, score: None, comparisons, culprits, changes: Vec::new(), baseline, canary }
+    let groups = groups::scores(policy, &comparisons);
+    Judgement { decision, ln_risk, ln_promotion, score: None, comparisons, groups, culprits, changes: Vec::new(), baseline, canary }
 }
 
 /// `ln` of what a comparison adds to the evidence for a rollback.
@@ -177,6 +179,7 @@ fn doubts(
             doubts.push(Doubt::Unproven { comparison: one.name.clone(), reason });
         }
     }
+    doubts.extend(groups::doubts(policy, comparisons));
     if elapsed < policy.min_duration() {
         doubts.push(Doubt::TooEarly { left: policy.min_duration().saturating_sub(elapsed) });
     }

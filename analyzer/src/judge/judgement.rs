@@ -20,6 +20,8 @@ pub struct Judgement {
     pub score: Option<f64>,
     /// One for each thing that was compared, in the order of the policy.
     pub comparisons: Vec<Comparison>,
+    /// The scores of groups of checks, by name; empty where Kayenta judges.
+    pub groups: Vec<GroupScore>,
     /// Where the harm is, the worst first.
     pub culprits: Vec<Culprit>,
     /// What the canary does differently, the surest first.
@@ -171,6 +173,15 @@ pub enum Doubt {
         /// What was seen.
         reason: String,
     },
+    /// A group of checks has not the score that a promotion asks of it.
+    Group {
+        /// Which.
+        name: String,
+        /// What it has; `None` while nothing is known.
+        score: Option<f64>,
+        /// What it needs.
+        needed: f64,
+    },
     /// A limit is passed, or it is not known whether it is kept.
     Gate {
         /// What was seen.
@@ -255,6 +266,21 @@ impl Comparison {
         let required = policy.check(kind).is_some_and(|check| check.required);
         Self { required, weight: policy.weight(kind), ..Self::new(kind, kind.name().to_owned()) }
     }
+}
+
+/// How well a group of checks goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupScore {
+    /// Its name.
+    pub name: String,
+    /// 0, all of it regressed, to 100, all of it surely not worse; `None` while nothing is known.
+    pub score: Option<f64>,
+    /// What a promotion asks for.
+    pub needed: Option<f64>,
+    /// Its part of the false-alarm budget.
+    pub weight: f64,
+    /// The comparisons in it.
+    pub comparisons: Vec<String>,
 }
 
 /// How many of the canary's instances do worse than the margin allows.

@@ -52,6 +52,7 @@ pub(super) fn judge(policy: &Policy, rule: KayentaRule, evidence: &Evidence, tab
         ln_promotion: 0.0,
         score: Some(look.as_ref().map_or(50.0, |look| look.score.score)),
         comparisons,
+        groups: Vec::new(),
         culprits: Vec::new(),
         changes: Vec::new(),
         baseline,

@@ -27,6 +27,7 @@ mod tally;
 mod calls;
 mod error_rate;
 mod gates;
+mod groups;
 mod kayenta;
 mod latency;
 mod log_errors;
@@ -42,9 +43,10 @@ mod wording;
 pub use calibration::{Calibration, ComparisonCalibration};
 pub(crate) use evidence::Names;
 pub use evidence::{CallCount, Cell, ErrorCount, Evidence, Pairing, Role, Sample};
+pub(crate) use groups::between;
 pub use judgement::{
     Affected, Change, ChangeKind, CohortTotals, Comparison, Culprit, CulpritKind, Decision, Detectable, Doubt, Effect, EffectMeasure,
-    Finding, Judgement, MeasuredNoise, NamedError, NoiseSource, NonEmpty, Proof, Regression, Side,
+    Finding, GroupScore, Judgement, MeasuredNoise, NamedError, NoiseSource, NonEmpty, Proof, Regression, Side,
 };
 pub(crate) use metric::MINUTE;
 pub use minutes::{MinuteSamples, Minutes};

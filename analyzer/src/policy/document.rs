@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Gate, JudgeName, JudgeRule, Limit, MetricCheck, MetricSource, Policy};
+use super::{CheckKind, CheckPolicy, Gate, GroupOverride, JudgeName, JudgeRule, Limit, MetricCheck, MetricSource, Policy};
 use crate::kayenta::Direction;
 
 /// The policy in force, written out.
@@ -52,6 +52,8 @@ pub struct PolicyDocument {
     pub metrics: Vec<MetricDocument>,
     /// The limits that hold whatever the baseline does.
     pub gates: Vec<GateDocument>,
+    /// What a promotion asks of groups of checks.
+    pub groups: BTreeMap<String, GroupOverride>,
     /// Whether a person has to agree before a promotion.
     pub approval: bool,
 }
@@ -72,6 +74,8 @@ pub struct GateDocument {
     pub critical: bool,
     /// Its part of the false-alarm budget.
     pub weight: f64,
+    /// Whose score it counts for.
+    pub group: String,
 }
 
 /// How Kayenta's judge is asked.
@@ -110,6 +114,8 @@ pub struct MetricDocument {
     pub weight: f64,
     /// Of its values.
     pub unit: String,
+    /// Whose score it counts for.
+    pub group: String,
 }
 
 /// A check in a policy.
@@ -122,6 +128,8 @@ pub struct CheckDocument {
     pub required: bool,
     /// Its part of the false-alarm budget; the parts add up to one.
     pub weight: f64,
+    /// Whose score it counts for.
+    pub group: String,
 }
 
 impl From<&Policy> for PolicyDocument {
@@ -153,15 +161,19 @@ impl From<&Policy> for PolicyDocument {
                     Some(KayentaDocument { interval_seconds, pass: rule.pass, marginal: rule.marginal })
                 }
             },
-            checks: policy
-                .checks
-                .iter()
-                .map(|check| CheckDocument { name: check.kind.name().into(), required: check.required, weight: policy.weight(check.kind) })
-                .collect(),
+            checks: policy.checks.iter().map(|check| CheckDocument::new(check, policy)).collect(),
             metrics: policy.metrics.iter().map(|check| MetricDocument::new(check, policy)).collect(),
             gates: policy.gates.iter().map(|gate| GateDocument::new(gate, policy)).collect(),
+            groups: policy.groups.all_needed(),
             approval: policy.approval,
         }
+    }
+}
+
+impl CheckDocument {
+    fn new(check: &CheckPolicy, policy: &Policy) -> Self {
+        let (name, group) = (check.kind.name().to_owned(), policy.groups.group(check.kind, check.kind.name()).to_owned());
+        Self { name, required: check.required, weight: policy.weight(check.kind), group }
     }
 }
 
@@ -175,7 +187,8 @@ impl GateDocument {
             Limit::Traffic { min_per_second } => ("requests_per_second".to_owned(), *min_per_second),
         };
         let (name, kind, weight) = (gate.name.clone(), gate.kind().name().to_owned(), policy.gate_weight(gate));
-        Self { name, kind, of, limit, critical: gate.critical, weight }
+        let group = policy.groups.group(gate.kind(), &gate.name).to_owned();
+        Self { name, kind, of, limit, critical: gate.critical, weight, group }
     }
 }
 
@@ -196,6 +209,7 @@ impl MetricDocument {
             required: check.required,
             weight: policy.metric_weight(check),
             unit: check.unit.clone(),
+            group: policy.groups.group(CheckKind::Metric, &check.name).to_owned(),
         }
     }
 }

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use haldane_store::name::matches_pattern;
+use haldane_store::name::{matches_pattern, sha256_hex};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::{Policy, PolicyOverrides};
@@ -165,7 +164,7 @@ impl PolicyFolder {
                     continue;
                 }
             };
-            let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash = sha256_hex(&text);
             let before = known.get(&file).cloned();
             if before.as_ref().is_some_and(|before| before.hash == hash) {
                 continue;

@@ -148,6 +148,9 @@ pub struct GateOverride {
     /// Of `slo`: its part of the false-alarm budget, relative to the checks'; 0.1 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
+    /// Whose score it counts for; `limits`, of `min_traffic` `traffic`, if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// What a limit is of.

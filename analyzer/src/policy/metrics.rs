@@ -75,6 +75,9 @@ pub struct MetricCheckOverride {
     /// Its part of the false-alarm budget, relative to the other checks'; 0.1 if left out, 0 to be told only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
+    /// Whose score it counts for; `metrics` if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Unit of its values, as UCUM has it, such as `By`; for people only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,

@@ -5,6 +5,7 @@
 mod document;
 pub mod folder;
 mod gates;
+mod groups;
 mod metrics;
 mod overrides;
 
@@ -13,6 +14,8 @@ use std::time::Duration;
 pub use document::{CheckDocument, GateDocument, PolicyDocument};
 pub use folder::{NamedPolicy, PolicyChange, PolicyFile, PolicyFileError, PolicyFolder};
 pub use gates::{Gate, GateKind, GateOverride, Limit};
+pub use groups::GroupOverride;
+use groups::Groups;
 pub use metrics::{MetricCheck, MetricCheckOverride, MetricSource};
 pub use overrides::{CheckOverride, JudgeName, KayentaOverrides, PolicyError, PolicyMistake, PolicyOverrides};
 
@@ -36,6 +39,7 @@ pub struct Policy {
     pub(crate) checks: Vec<CheckPolicy>,
     pub(crate) metrics: Vec<MetricCheck>,
     pub(crate) gates: Vec<Gate>,
+    pub(crate) groups: Groups,
     pub(crate) approval: bool,
 }
 
@@ -181,6 +185,7 @@ impl Default for Policy {
             checks: CheckKind::ALL.map(CheckKind::default_policy).to_vec(),
             metrics: Vec::new(),
             gates: Vec::new(),
+            groups: Groups::default(),
             approval: false,
         }
     }

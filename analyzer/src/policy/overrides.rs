@@ -1,12 +1,13 @@
 //! What a rollout changes of the default policy, checked as a whole: every mistake is reported, not only the first.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use haldane_store::{Classified, Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CheckKind, CheckPolicy, GateOverride, JudgeRule, KayentaRule, MetricCheckOverride, Policy};
+use super::{CheckKind, CheckPolicy, GateOverride, GroupOverride, JudgeRule, KayentaRule, MetricCheckOverride, Policy};
 
 /// What a rollout asks to be different from the default policy. Whatever is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -67,6 +68,10 @@ pub struct PolicyOverrides {
     /// Limits that hold whatever the baseline does; at most 20.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gates: Option<Vec<GateOverride>>,
+    /// What a promotion asks of groups of checks, by the group's name: `errors`, `latency`, `traffic`, `calls`, `metrics`, `limits`, or one that a check
+    /// says it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<BTreeMap<String, GroupOverride>>,
     /// Whether a person has to agree before a promotion, with `POST /v1/rollouts/{id}/approve`; `false` if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<bool>,
@@ -95,6 +100,7 @@ impl PolicyOverrides {
             checks: self.checks.or(below.checks),
             metrics: self.metrics.or(below.metrics),
             gates: self.gates.or(below.gates),
+            groups: self.groups.or(below.groups),
             // Who asks for a person is not overruled by who does not.
             approval: if below.approval == Some(true) { below.approval } else { self.approval.or(below.approval) },
         }
@@ -144,9 +150,12 @@ pub struct CheckOverride {
     /// Whether a promotion needs its proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
-    /// Its part of the false-alarm budget, relative to the others.
+    /// Its part of the false-alarm budget, relative to the others; 0 to be told only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
+    /// Whose score it counts for; by its kind if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// What is wrong with the overrides: all of it.
@@ -225,6 +234,14 @@ pub enum PolicyMistake {
         /// What is wrong with it.
         wrong: String,
     },
+    /// A group that cannot be asked for like that.
+    #[error("groups: {name}: {wrong}")]
+    Group {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        wrong: &'static str,
+    },
     /// Named twice.
     #[error("the check {name} is listed twice")]
     RepeatedCheck {
@@ -267,6 +284,7 @@ impl Policy {
             let taken: Vec<&str> = self.metrics.iter().map(|check| check.name.as_str()).collect();
             self.gates = super::gates::gates_of(gates, &taken, &mut mistakes);
         }
+        self.groups = super::groups::groups_of(&self, overrides, &mut mistakes);
         self.approval = overrides.approval.unwrap_or(self.approval);
         self.find_contradictions(&mut mistakes);
         if mistakes.is_empty() { Ok(self) } else { Err(PolicyError { mistakes }) }
@@ -305,6 +323,7 @@ impl Policy {
                 ("metrics", overrides.metrics.is_some()),
                 ("canary_share", overrides.canary_share.is_some()),
                 ("gates", overrides.gates.is_some()),
+                ("groups", overrides.groups.is_some()),
             ];
             let unused = unused.into_iter().filter(|(_, given)| *given);
             mistakes.extend(unused.map(|(field, _)| PolicyMistake::NotKayentas { field }));

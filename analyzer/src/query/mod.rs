@@ -143,6 +143,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the text is not such a statement, or the answer cannot be had within the limits.
+    #[tracing::instrument(name = "query", level = "debug", skip_all)]
     pub async fn sql(&self, text: &str) -> Result<QueryResult, QueryError> {
         let limit = self.limits.timeout;
         tokio::time::timeout(limit, self.run(text)).await.unwrap_or(Err(QueryError::Timeout { limit }))

@@ -24,7 +24,7 @@ pub struct Figures {
     clock: SharedClock,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
     rollouts: Vec<Newest>,
     outbox: Vec<OutboxFigures>,
@@ -72,12 +72,12 @@ pub struct OutboxFigures {
 }
 
 /// Of the rounds over all live rollouts.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RoundFigures {
     /// How long the last one took.
     pub took: Duration,
-    /// When it ended.
-    pub at: Option<UnixNanos>,
+    /// When it ended; before the first one, when judging began.
+    pub at: UnixNanos,
     /// Judgements that could not be made, since the start.
     pub failures: u64,
 }
@@ -117,8 +117,17 @@ impl Newest {
 impl Figures {
     /// None yet. The first round counts from now on.
     pub(super) fn new(clock: SharedClock) -> Self {
-        let rounds = RoundFigures { at: Some(clock.now()), ..RoundFigures::default() };
-        Self { known: Arc::new(Mutex::new(Known { rounds, ..Known::default() })), clock }
+        let rounds = RoundFigures { took: Duration::ZERO, at: clock.now(), failures: 0 };
+        Self {
+            known: Arc::new(Mutex::new(Known {
+                rollouts: Vec::new(),
+                outbox: Vec::new(),
+                ended: BTreeMap::new(),
+                counted: HashSet::new(),
+                rounds,
+            })),
+            clock,
+        }
     }
 
     /// The newest rollout of each service and environment, as old as it is now.
@@ -151,7 +160,7 @@ impl Figures {
         let now = desk.now();
         {
             let mut known = self.known();
-            (known.rounds.took, known.rounds.at) = (began.elapsed(), Some(now));
+            (known.rounds.took, known.rounds.at) = (began.elapsed(), now);
         }
         if let Ok(counts) = desk.ledger.notification_counts().await {
             self.known().outbox = counts.into_iter().map(|(receiver, state, count)| OutboxFigures { receiver, state, count }).collect();

@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 
 use haldane_store::ledger::{DocumentRow, LedgerError};
+use haldane_store::name::sha256_hex;
 use haldane_store::{Environment, ServiceName, UnixNanos};
-
-use sha2::{Digest as _, Sha256};
 
 use super::desk::Rollouts;
 use super::error::ReadError;
@@ -59,8 +58,7 @@ pub struct Marker {
 /// Pipelines name what they do by their own run, which may deploy several services.
 fn seen_as(marker: &Marker, id: &str) -> String {
     let Marker { service, environment, version, kind, .. } = marker;
-    let digest = Sha256::digest(format!("{service}\0{environment}\0{version}\0{kind}\0{id}").as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(&format!("{service}\0{environment}\0{version}\0{kind}\0{id}"))
 }
 
 impl Rollouts {

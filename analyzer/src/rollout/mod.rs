@@ -10,6 +10,7 @@ mod desk;
 mod detect;
 mod error;
 mod figures;
+mod lately;
 mod markers;
 mod model;
 mod probes;
@@ -25,6 +26,7 @@ pub use deployments::DeploymentFigures;
 pub use desk::Rollouts;
 pub use error::{AdvanceError, CancelError, FindError, ReadError, StartError};
 pub use figures::{Figures, LiveFigures, OutboxFigures, RolloutFigures, RoundFigures};
+pub use lately::{VersionLately, versions_lately};
 pub use markers::{Marker, MarkerKind};
 pub use model::{
     Origin, PersonalDecision, Rollout, RolloutFilter, RolloutId, RolloutIdError, RolloutPage, RolloutState, ServiceSummary, StartRollout,

@@ -198,6 +198,7 @@ impl Scheduler {
         }
     }
 
+    #[tracing::instrument(name = "judge_round", level = "debug", skip_all)]
     async fn turn(&self, detector: &mut Detector, stop: &CancellationToken) -> Result<(), LedgerError> {
         self.look_at_policies().await;
         if self.config.detect_versions {
@@ -306,7 +307,7 @@ impl Scheduler {
     }
 
     /// Judges one rollout on what is in the tables now.
-    #[tracing::instrument(level = "debug", skip_all, fields(rollout = %rollout.id, service = %rollout.service))]
+    #[tracing::instrument(name = "judge", level = "debug", skip_all, fields(rollout = %rollout.id, service = %rollout.service))]
     async fn judge_once(&self, rollout: &Rollout, read: Option<Reading>) -> Result<(), JudgeError> {
         let mut overrides = rollout.policy_now();
         let policy = Policy::default().with(&overrides)?;

@@ -94,6 +94,7 @@ fn nothing_yet(rollout: &Rollout) -> Verdict {
         checks: Vec::new(),
         changes: Vec::new(),
         calibration: None,
+        groups: Vec::new(),
         culprits: Vec::new(),
         stage: rollout.stage_now(),
         approval: rollout.approval_now(),

@@ -113,6 +113,7 @@ fn the_fields_are_those_that_were_promised() {
         "decision",
         "environment",
         "final",
+        "groups",
         "inconclusive_because",
         "policy",
         "poll_after_seconds",

@@ -6,15 +6,15 @@ use std::time::Duration;
 use haldane_store::UnixNanos;
 
 use crate::judge::{
-    Calibration, Change, CohortTotals, Comparison, Culprit, Decision, Doubt, Effect, EffectMeasure, Evidence, Finding, Judgement,
-    MeasuredNoise, NoiseSource, Pairing, Side,
+    Calibration, Change, CohortTotals, Comparison, Culprit, Decision, Doubt, Effect, EffectMeasure, Evidence, Finding, GroupScore,
+    Judgement, MeasuredNoise, NoiseSource, Pairing, Side, between,
 };
 use crate::policy::{CheckKind, Gate, Policy, PolicyDocument};
 
 use super::{
     ApprovalVerdict, BaselineSource, CalibrationVerdict, ChangeKind, ChangeVerdict, CheckCalibrationVerdict, CheckVerdict, CohortVerdict,
-    CulpritKind, CulpritVerdict, DetectableVerdict, EffectVerdict, Measure, NoiseVerdict, Outcome, Promotion, Risk, SideVerdict,
-    StageVerdict, TauSource, ToleranceVerdict, Verdict, VerdictDecision, VerdictStatus,
+    CulpritKind, CulpritVerdict, DetectableVerdict, EffectVerdict, GroupVerdict, Measure, NoiseVerdict, Outcome, Promotion, Risk,
+    SideVerdict, StageVerdict, TauSource, ToleranceVerdict, Verdict, VerdictDecision, VerdictStatus,
 };
 
 /// What a verdict is about, beyond its evidence.
@@ -89,6 +89,7 @@ pub fn write(subject: &VerdictSubject, policy: &Policy, evidence: &Evidence, jud
         },
         promotion: Promotion { e_value: e_value(judgement.ln_promotion), beta: policy.beta() },
         checks: judgement.comparisons.iter().map(|comparison| check(comparison, policy)).collect(),
+        groups: judgement.groups.iter().map(group).collect(),
         culprits: judgement.culprits.iter().map(culprit).collect(),
         changes: judgement.changes.iter().map(change).collect(),
         calibration: evidence.calibration.as_ref().map(calibration),
@@ -190,6 +191,12 @@ fn doubt(doubt: &Doubt) -> String {
         }
         Doubt::Suspicious { comparison, reason } => format!("{comparison} looks worse, but not surely so: {reason}"),
         Doubt::Unproven { comparison, reason } => format!("{comparison} is undecided: {reason}"),
+        Doubt::Group { name, score: Some(score), needed } => {
+            format!("the checks of {name} have a score of {score:.0} of 100, a promotion asks for {needed:.0}")
+        }
+        Doubt::Group { name, score: None, needed } => {
+            format!("nothing is known of the checks of {name}, a promotion asks for a score of {needed:.0}")
+        }
         Doubt::Throughput { reason } | Doubt::Gate { reason } => reason.clone(),
     }
 }
@@ -222,16 +229,13 @@ fn score(policy: &Policy, judgement: &Judgement, decision: VerdictDecision) -> u
         let score = score.round().clamp(0.0, 100.0) as u8;
         return score;
     }
-    let towards = |ln_e: f64, bar: f64| (ln_e / -bar.ln()).clamp(0.0, 1.0);
     match decision {
         VerdictDecision::Promote => 100,
         VerdictDecision::Rollback => 0,
         VerdictDecision::Inconclusive => 50,
         VerdictDecision::Continue => {
-            let good = towards(judgement.ln_promotion, policy.beta());
-            let bad = towards(judgement.ln_risk, policy.alpha());
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "lies between 1 and 99")]
-            let score = (50.0 + 49.0 * (good - bad)).round() as u8;
+            let score = between(policy, judgement.ln_promotion, judgement.ln_risk).round() as u8;
             score
         }
     }
@@ -278,6 +282,16 @@ fn check(comparison: &Comparison, policy: &Policy) -> CheckVerdict {
             eta_seconds: detectable.eta.map(|eta: Duration| rounded(eta.as_secs_f64())),
         }),
         reason: comparison.reason.clone(),
+    }
+}
+
+fn group(group: &GroupScore) -> GroupVerdict {
+    GroupVerdict {
+        name: group.name.clone(),
+        score: group.score.map(rounded),
+        min_score: group.needed,
+        weight: rounded(group.weight),
+        checks: group.comparisons.clone(),
     }
 }
 

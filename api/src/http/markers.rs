@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::StatusCode;
 use haldane_analyzer::rollout::{Marker, MarkerKind};
-use haldane_store::access::TokenDigest;
+use haldane_store::name::sha256_hex;
 use haldane_store::{Environment, ServiceName, UnixNanos};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -180,7 +180,7 @@ fn of_cdevent(body: &Value) -> Result<Option<MarkerBody>, Problem> {
         at: text("/context/timestamp").map(str::to_owned),
         actor: None,
         metadata,
-        id: Some(TokenDigest::of(&id).to_string()),
+        id: Some(sha256_hex(&id)),
     }))
 }
 

@@ -10,6 +10,7 @@ mod events;
 mod extract;
 mod health;
 mod integrations;
+mod jaeger;
 mod markers;
 mod notifications;
 mod pages;
@@ -31,7 +32,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -45,6 +46,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -173,6 +175,7 @@ impl Api {
             .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
             .route("/integrations/flagger/api/v1/query", get(prometheus::query).post(prometheus::query))
             .nest("/integrations/kayenta", kayenta::routes())
+            .nest("/jaeger", jaeger::routes())
             .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
@@ -182,6 +185,7 @@ impl Api {
             .layer(middleware::from_fn(within_time))
             .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| panicked(panic.as_ref())))
             .layer(middleware::map_response(as_problem))
+            .layer(middleware::from_fn(traced))
             .with_state(doors)
     }
 
@@ -275,6 +279,27 @@ async fn unknown_path(request: Request) -> Problem {
 async fn unknown_method(request: Request) -> Problem {
     let detail = format!("{} is not allowed here: the Allow header and /docs name what is", request.method());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, ProblemKind::MethodNotAllowed, detail)
+}
+
+/// A span for each request, where the server tells of itself.
+async fn traced(request: Request, next: Next) -> Response {
+    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    let span = tracing::debug_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = tracing::field::Empty,
+        http.request.method = method.as_str(),
+        http.route = route,
+        http.response.status_code = tracing::field::Empty
+    );
+    let response = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    response
 }
 
 async fn within_time(request: Request, next: Next) -> Response {

@@ -1,22 +1,17 @@
 //! Where pages are served.
 
-use std::time::Duration;
-
-use arrow::array::AsArray as _;
-use arrow::datatypes::{Float64Type, Int64Type};
 use axum::extract::{Query, State};
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use haldane_analyzer::rollout::{EventFilter, Rollout, RolloutFilter, RolloutId};
+use haldane_analyzer::rollout::{EventFilter, Rollout, RolloutFilter, RolloutId, versions_lately};
 use serde::Deserialize;
 
 use super::Doors;
 use super::extract::InPath;
 use super::rollouts::{find_problem, read_problem, rollout_id};
-use crate::error::{Problem, ProblemKind};
+use crate::error::Problem;
 use crate::pages::frame::{POLICY, SCRIPT};
 use crate::pages::home::Row;
-use crate::pages::service::VersionRow;
 use crate::pages::{home, report, service};
 
 /// Events on a rollout's page.
@@ -99,46 +94,14 @@ pub(super) async fn service(
     Query(params): Query<ServiceParams>,
 ) -> Result<Response, Problem> {
     let environment = params.environment.unwrap_or_else(|| "default".to_owned());
-    let versions = versions(&doors, &name, &environment).await?;
+    let now = doors.rollouts.now();
+    let versions = versions_lately(&doors.engine, (&name, &environment), now).await.map_err(|error| read_problem(&error))?;
     let filter =
         RolloutFilter { service: Some(name.clone()), environment: Some(environment.clone()), limit: 20, ..RolloutFilter::default() };
     let page = doors.rollouts.list(&filter).await.map_err(|error| read_problem(&error))?;
     let rollouts = rows(&doors, page.rollouts.into_iter()).await?;
-    let html = service::html((&name, &environment), &versions, &rollouts, doors.rollouts.now());
+    let html = service::html((&name, &environment), &versions, &rollouts, now);
     Ok((headers(), html).into_response())
-}
-
-async fn versions(doors: &Doors, service: &str, environment: &str) -> Result<Vec<VersionRow>, Problem> {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    let since = doors.rollouts.now().minus(Duration::from_secs(3600)).as_micros();
-    let quantile = |q: f64| format!("duration_quantile({q}, duration_scale, duration_zero_count, duration_offset, duration_counts)");
-    let sql = format!(
-        "SELECT coalesce(service_version, '') AS version, CAST(sum(requests) AS BIGINT) AS requests, CAST(sum(errors) AS BIGINT) AS errors, {} AS p50, {} AS p95, {} AS p99
-         FROM red WHERE service_name = {} AND coalesce(deployment_environment_name, 'default') = {} AND span_kind IN ('SERVER', 'CONSUMER')
-         AND time >= to_timestamp_micros({since}) GROUP BY 1 ORDER BY requests DESC, version LIMIT 50",
-        quantile(0.5),
-        quantile(0.95),
-        quantile(0.99),
-        quoted(service),
-        quoted(environment)
-    );
-    let answer = doors.engine.sql(&sql).await.map_err(|error| Problem::from_error(&error, ProblemKind::Internal))?;
-    let mut rows = Vec::new();
-    for batch in &answer.batches {
-        let count = |at: usize, row: usize| {
-            batch.column(at).as_primitive_opt::<Int64Type>().map_or(0, |column| u64::try_from(column.value(row)).unwrap_or(0))
-        };
-        let seconds = |at: usize, row: usize| batch.column(at).as_primitive_opt::<Float64Type>().map(|column| column.value(row));
-        rows.extend((0..batch.num_rows()).map(|row| VersionRow {
-            version: batch.column(0).as_string_opt::<i32>().map(|column| column.value(row).to_owned()).unwrap_or_default(),
-            requests: count(1, row),
-            errors: count(2, row),
-            p50: seconds(3, row),
-            p95: seconds(4, row),
-            p99: seconds(5, row),
-        }));
-    }
-    Ok(rows)
 }
 
 /// The script of all pages.

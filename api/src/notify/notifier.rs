@@ -200,6 +200,7 @@ impl Notifier {
         Ok(left.clamp(Duration::from_millis(10), LOOK_EVERY))
     }
 
+    #[tracing::instrument(name = "notify", level = "debug", skip_all, fields(receiver = %row.receiver))]
     async fn attempt(&self, target: &Target, row: NotificationRow, stop: &CancellationToken) -> Result<(), NotifyError> {
         let Notifications { clock, sender, ledger, .. } = &self.notifications;
         // What has not been begun when the server stops is left to the next start.

@@ -47,7 +47,9 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn try_new(config: &NotifyConfig) -> Result<Self, reqwest::Error> {
         let builder = || {
-            Client::builder()
+            // Nobody is told: then a system without certificates is no mistake.
+            let begun = if config.receivers.is_empty() { Client::builder().tls_certs_only([]) } else { Client::builder() };
+            begun
                 .timeout(Duration::from_secs(config.timeout_seconds))
                 // A redirect may lead anywhere, and would carry the secrets along.
                 .redirect(Policy::none())

@@ -2,25 +2,14 @@
 
 use std::fmt::Write as _;
 
+use haldane_analyzer::rollout::VersionLately;
 use haldane_store::UnixNanos;
 
 use super::frame::{Follow, badge, page, segment, text};
 use super::home::{Row, ago};
 
-/// What one version served.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct VersionRow {
-    pub(crate) version: String,
-    pub(crate) requests: u64,
-    pub(crate) errors: u64,
-    /// In seconds.
-    pub(crate) p50: Option<f64>,
-    pub(crate) p95: Option<f64>,
-    pub(crate) p99: Option<f64>,
-}
-
 /// The page.
-pub(crate) fn html((service, environment): (&str, &str), versions: &[VersionRow], rollouts: &[Row], now: UnixNanos) -> String {
+pub(crate) fn html((service, environment): (&str, &str), versions: &[VersionLately], rollouts: &[Row], now: UnixNanos) -> String {
     let mut out = String::with_capacity(4 << 10);
     // Writing to a String cannot fail.
     let _ = write(&mut out, (service, environment), versions, rollouts, now);
@@ -31,7 +20,7 @@ pub(crate) fn html((service, environment): (&str, &str), versions: &[VersionRow]
 fn write(
     out: &mut String,
     (service, environment): (&str, &str),
-    versions: &[VersionRow],
+    versions: &[VersionLately],
     rollouts: &[Row],
     now: UnixNanos,
 ) -> std::fmt::Result {
@@ -48,7 +37,7 @@ fn write(
         )?;
         for row in versions {
             let share = 100.0 * row.errors as f64 / row.requests.max(1) as f64;
-            let (p50, p95, p99) = (millis(row.p50), millis(row.p95), millis(row.p99));
+            let [p50, p95, p99] = row.quantiles.map(millis);
             let version = if row.version.is_empty() {
                 "<span class=\"mute\">none named</span>".to_owned()
             } else {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
@@ -12,6 +13,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion_postgres::QueryHook;
 use datafusion_postgres::arrow_pg::datatypes::df::encode_dataframe;
 use datafusion_postgres::hooks::HookClient;
@@ -287,10 +289,24 @@ fn refusal(error: &DataFusionError) -> Refusal {
         DataFusionError::Plan(_) if reason.contains("not found") => (QueryOutcome::Refused, "42P01"),
         DataFusionError::SchemaError(..) => (QueryOutcome::Refused, "42703"),
         DataFusionError::Plan(_) | DataFusionError::NotImplemented(_) => (QueryOutcome::Refused, "42000"),
+        DataFusionError::ArrowError(arrow, _) if matches!(**arrow, ArrowError::DivideByZero) => (QueryOutcome::Refused, "22012"),
         DataFusionError::Execution(_) | DataFusionError::ArrowError(..) => (QueryOutcome::Refused, "22000"),
         _ => (QueryOutcome::Failed, "XX000"),
     };
     Refusal { outcome, code, reason }
+}
+
+/// An error of the library under the SQLSTATE that clients know it by.
+pub(super) fn told(error: PgWireError) -> PgWireError {
+    let PgWireError::ApiError(cause) = error else { return error };
+    if let Some(known) = cause.downcast_ref::<DataFusionError>() {
+        let Refusal { code, reason, .. } = refusal(known);
+        return user_error(code, reason);
+    }
+    if cause.is::<ParserError>() {
+        return user_error("42601", cause.to_string());
+    }
+    PgWireError::ApiError(cause)
 }
 
 pub(super) fn user_error(code: &str, reason: String) -> PgWireError {
@@ -357,7 +373,7 @@ impl QueryHook for Guard {
     }
 }
 
-/// Says in the log what a client was told, where it is our fault.
+/// Says in the log, for who looks closely, what a client was told.
 pub(super) struct Errors;
 
 impl ErrorHandler for Errors {

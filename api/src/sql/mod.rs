@@ -5,6 +5,7 @@
 
 mod guard;
 mod login;
+mod parameters;
 mod service;
 mod stats;
 mod tables;
@@ -43,10 +44,10 @@ pub use stats::{QUERY_BOUNDS, QueryOutcome, SqlStats};
 
 /// Rounds of PBKDF2: the least that RFC 7677 allows. A token is 256 bits of chance, which no number of rounds makes safer.
 const ITERATIONS: usize = 4096;
-/// What the threads may go deep.
+/// What walks over a long expression goes deep. Pages that are not used are not taken.
 const STACK_BYTES: usize = 64 << 20;
-/// When all connections are taken, the next one waits so long to be looked at again.
-const FULL_PAUSE: Duration = Duration::from_millis(50);
+/// After a failure to accept, until the next try; and after a refused login, until the connection is given up.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Settings of the PostgreSQL wire.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -133,7 +134,6 @@ impl SqlDoor {
     pub async fn open(config: &SqlConfig, sources: SqlSources, access: AccessList, tls: Option<Tls>) -> Result<Self, SqlError> {
         let threads = |name: &str, count: usize| {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
-            // What walks over a long expression goes deep. Pages that are not used are not taken.
             builder.worker_threads(count.max(1)).thread_name(name).thread_stack_size(STACK_BYTES).enable_all().build()
         };
         let (serving, threads) = (threads("haldane-sql-io", 1)?, threads("haldane-sql", config.threads)?);
@@ -188,7 +188,7 @@ impl SqlDoor {
             };
             let Ok((socket, peer)) = accepted else {
                 // Out of descriptors, for example: others may end.
-                tokio::time::sleep(FULL_PAUSE).await;
+                tokio::time::sleep(PAUSE).await;
                 continue;
             };
             let Ok(permit) = room.clone().try_acquire_owned() else {
@@ -203,7 +203,7 @@ impl SqlDoor {
                 let refused = async {
                     failed.cancelled().await;
                     // Time to read why; nothing that comes after a login that failed is looked at.
-                    tokio::time::sleep(FULL_PAUSE).await;
+                    tokio::time::sleep(PAUSE).await;
                 };
                 tokio::select! {
                     () = refused => {}

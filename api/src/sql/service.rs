@@ -4,8 +4,11 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_postgres::pgwire::api::portal::{Format, Portal};
 use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
 use datafusion_postgres::pgwire::api::results::{FieldInfo, Response};
@@ -18,10 +21,18 @@ use datafusion_postgres::{DfSessionService, Parser};
 use futures::Sink;
 use haldane_analyzer::query::check_text;
 
-use super::guard::{FORMAT_KEY, format_text, user_error};
+use super::guard::{FORMAT_KEY, format_text, told, user_error};
 use super::login::Login;
+use super::parameters::with_types;
 
 type Parsed = (String, Option<(Statement, LogicalPlan)>);
+
+/// How many statements a text has that say anything. One that cannot be cut into words cannot be parsed either.
+fn statements(text: &str) -> usize {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize().unwrap_or_default();
+    let says = |part: &[Token]| part.iter().any(|token| !matches!(token, Token::Whitespace(_) | Token::EOF));
+    tokens.split(|token| *token == Token::SemiColon).filter(|part| says(part)).count()
+}
 
 /// The library's service behind a look at each text.
 pub(super) struct Service {
@@ -60,7 +71,7 @@ impl SimpleQueryHandler for Service {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         self.parser.check(client, query)?;
-        SimpleQueryHandler::do_query(&*self.inner, client, query).await
+        SimpleQueryHandler::do_query(&*self.inner, client, query).await.map_err(told)
     }
 }
 
@@ -96,7 +107,16 @@ impl QueryParser for CheckedParser {
         C: ClientInfo + Unpin + Send + Sync,
     {
         self.check(client, sql)?;
-        self.inner.parse_sql(client, sql, types).await
+        if statements(sql) > 1 {
+            return Err(user_error("42601", "cannot insert multiple commands into a prepared statement".to_owned()));
+        }
+        let (text, parsed) = match self.inner.parse_sql(client, sql, types).await.map_err(told)? {
+            Some(statement) => statement,
+            None => return Ok(None),
+        };
+        let typed = |(statement, plan): (Statement, LogicalPlan)| Ok((statement, with_types(plan)?));
+        let parsed = parsed.map(typed).transpose().map_err(|error: DataFusionError| told(PgWireError::ApiError(Box::new(error))))?;
+        Ok(Some((text, parsed)))
     }
 
     fn get_parameter_types(&self, statement: &Self::Statement) -> PgWireResult<Vec<Type>> {
@@ -105,5 +125,19 @@ impl QueryParser for CheckedParser {
 
     fn get_result_schema(&self, statement: &Self::Statement, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
         self.inner.get_result_schema(statement, format)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::statements;
+
+    #[test]
+    fn statements_are_counted_as_they_are_meant() {
+        assert_eq!(statements("SELECT ';' AS a -- ; b"), 1);
+        assert_eq!(statements("SELECT 1;"), 1);
+        assert_eq!(statements("SELECT 1;\n; SELECT 2"), 2);
+        assert_eq!(statements(" ; "), 0);
+        assert_eq!(statements("SELECT $$a;b$$ /* ; */"), 1);
     }
 }

@@ -25,6 +25,7 @@ enum Shown {
     Rollouts,
     Verdicts,
     Checks,
+    CheckGroups,
     Culprits,
     Changes,
     Events,
@@ -33,14 +34,24 @@ enum Shown {
 }
 
 impl Shown {
-    const ALL: [Self; 8] =
-        [Self::Rollouts, Self::Verdicts, Self::Checks, Self::Culprits, Self::Changes, Self::Events, Self::Notifications, Self::Services];
+    const ALL: [Self; 9] = [
+        Self::Rollouts,
+        Self::Verdicts,
+        Self::Checks,
+        Self::CheckGroups,
+        Self::Culprits,
+        Self::Changes,
+        Self::Events,
+        Self::Notifications,
+        Self::Services,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Rollouts => "rollouts",
             Self::Verdicts => "verdicts",
             Self::Checks => "checks",
+            Self::CheckGroups => "check_groups",
             Self::Culprits => "culprits",
             Self::Changes => "changes",
             Self::Events => "events",
@@ -64,6 +75,7 @@ impl Shown {
                 "rollout_id service environment sequence:i time:t name outcome required:b unit baseline_value:f canary_value:f baseline_requests:i \
                  canary_requests:i estimate:f low:f high:f level:f tolerance:f e_value:f promote_e_value:f reason"
             }
+            Self::CheckGroups => "rollout_id service environment sequence:i time:t name score:f min_score:f weight:f checks",
             Self::Culprits => {
                 "rollout_id service environment sequence:i time:t kind name check_name e_value:f share:f error_type message trace_id reason"
             }
@@ -159,6 +171,7 @@ impl LedgerTable {
             Shown::Rollouts => rows::rollouts(&self.sources.rollouts, asked).await,
             Shown::Verdicts => rows::of_verdicts(&self.sources.rollouts, asked, rows::verdict).await,
             Shown::Checks => rows::of_verdicts(&self.sources.rollouts, asked, rows::checks).await,
+            Shown::CheckGroups => rows::of_verdicts(&self.sources.rollouts, asked, rows::check_groups).await,
             Shown::Culprits => rows::of_verdicts(&self.sources.rollouts, asked, rows::culprits).await,
             Shown::Changes => rows::of_verdicts(&self.sources.rollouts, asked, rows::changes).await,
             Shown::Events => rows::events(&self.sources.rollouts, asked).await,

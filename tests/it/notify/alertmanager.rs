@@ -11,16 +11,19 @@ use super::receiver::{Receiver, Reply};
 use super::{decide, receivers, some_telemetry, start};
 use crate::world::{World, until};
 
-struct Alertmanager {
+pub(crate) struct Alertmanager {
     process: Child,
     port: u16,
     folder: TempDir,
 }
 
+const BY_ROLLOUT: &str = "rollout_id";
+
 impl Alertmanager {
-    fn start(port: u16, folder: TempDir, webhook: &str) -> Self {
+    /// Passes on what it gets to this address at once, one message for each value of this label.
+    pub(crate) fn start(port: u16, folder: TempDir, webhook: &str, group_by: &str) -> Self {
         let config = json!({
-            "route": {"receiver": "hook", "group_by": ["rollout_id"], "group_wait": "0s", "group_interval": "1s", "repeat_interval": "4h"},
+            "route": {"receiver": "hook", "group_by": [group_by], "group_wait": "0s", "group_interval": "1s", "repeat_interval": "4h"},
             "receivers": [{"name": "hook", "webhook_configs": [{"url": webhook, "send_resolved": false}]}]
         });
         let file = folder.path().join("alertmanager.yml");
@@ -41,15 +44,15 @@ impl Alertmanager {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-        Self::start(self.port, folder, webhook)
+        Self::start(self.port, folder, webhook, BY_ROLLOUT)
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// What `amtool` lists.
-    fn alerts(&self) -> Vec<Value> {
+    pub(crate) fn alerts(&self) -> Vec<Value> {
         let output = Command::new("amtool").args(["alert", "query", "--output=json", "--alertmanager.url", &self.url()]).output().unwrap();
         let alerts: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         alerts.as_array().cloned().unwrap_or_default()
@@ -63,6 +66,11 @@ impl Drop for Alertmanager {
     }
 }
 
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// Debian's name, or its own.
 fn program() -> PathBuf {
     let names = ["prometheus-alertmanager", "alertmanager"];
@@ -74,8 +82,8 @@ fn program() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_shows_in_alertmanager_and_reaches_its_receiver_once() {
     let pager = Receiver::start(&[Reply::Status(200)]);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let alertmanager = Alertmanager::start(port, tempfile::tempdir().unwrap(), &pager.url);
+    let port = free_port();
+    let alertmanager = Alertmanager::start(port, tempfile::tempdir().unwrap(), &pager.url, BY_ROLLOUT);
     // The second replica is down; one is enough.
     let setting = receivers(&[format!(
         "{{name=\"am\", kind=\"alertmanager\", url=\"{}\", more_urls=[\"http://127.0.0.1:1\"], allow_private=true}}",

@@ -11,7 +11,7 @@ const RUNS: u64 = 40;
 const EVERY: i64 = 3;
 
 fn errors_only() -> Policy {
-    let checks = Some(vec![CheckOverride { name: "error_rate".into(), required: Some(true), weight: Some(1.0) }]);
+    let checks = Some(vec![CheckOverride { name: "error_rate".into(), required: Some(true), weight: Some(1.0), group: None }]);
     Policy::default().with(&PolicyOverrides { checks, ..PolicyOverrides::default() }).unwrap()
 }
 

@@ -134,3 +134,45 @@ fn little_traffic_holds_a_promotion() {
     assert!(matches!(judged.decision, Decision::Continue { .. }), "{judged:?}");
     assert!(limit(&judged).reason.contains("at least 80 are needed"), "{}", limit(&judged).reason);
 }
+
+#[test]
+fn a_group_without_its_score_holds_the_promotion_and_says_so() {
+    let evidence = world([0.01, 0.01]).evidence();
+    let by = |more: &str| {
+        let overrides: PolicyOverrides = serde_json::from_str(more).unwrap();
+        judge(&Policy::default().with(&overrides).unwrap(), &evidence)
+    };
+    let plain = by("{}");
+    assert!(matches!(plain.decision, Decision::Promote { .. }));
+    let names: Vec<&str> = plain.groups.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(names, ["calls", "errors", "latency", "traffic"]);
+    let latency = &plain.groups[2];
+    assert_eq!((latency.score, latency.needed), (Some(100.0), None));
+    assert_eq!(latency.comparisons, ["latency_p50", "latency_p95", "latency_p99"]);
+    assert!((plain.groups.iter().map(|group| group.weight).sum::<f64>() - 1.0).abs() < 1e-9);
+
+    assert!(matches!(by(r#"{"groups": {"latency": {"min_score": 100}}}"#).decision, Decision::Promote { .. }));
+    let unknown =
+        by(r#"{"metrics": [{"metric": "heap", "weight": 0, "group": "saturation"}], "groups": {"saturation": {"min_score": 1}}}"#);
+    let Decision::Continue { doubts, .. } = &unknown.decision else { panic!("{unknown:?}") };
+    let held = Doubt::Group { name: "saturation".into(), score: None, needed: 1.0 };
+    assert_eq!(doubts.iter().collect::<Vec<_>>(), [&held], "nothing else stands in the way");
+
+    let worse = judge(&Policy::default(), &world([0.01, 0.1]).evidence());
+    let errors = worse.groups.iter().find(|group| group.name == "errors").unwrap();
+    assert!(errors.score.is_some_and(|score| score < 30.0), "{errors:?}");
+}
+
+#[test]
+fn a_group_that_no_check_belongs_to_is_a_mistake() {
+    for (wrong, told) in [
+        (r#"{"groups": {"speed": {"min_score": 50}}}"#, "groups: speed: no check of the policy belongs to it"),
+        (r#"{"groups": {"errors": {"min_score": 101}}}"#, "groups: errors: min_score has to lie between 0 and 100"),
+        (r#"{"checks": [{"name": "error_rate", "group": ""}]}"#, "groups: : a group needs a name of 1 to 100 characters"),
+        (r#"{"judge": "kayenta", "groups": {"errors": {"min_score": 1}}}"#, "groups is given, but judge is kayenta"),
+    ] {
+        let overrides: PolicyOverrides = serde_json::from_str(wrong).unwrap();
+        let error = Policy::default().with(&overrides).unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    }
+}

@@ -209,7 +209,7 @@ fn changed_calls_are_named_and_decide_nothing() {
 fn a_policy_may_give_changed_calls_a_weight() {
     let mut evidence = world(2).evidence();
     called(&mut evidence, "GET fraud", [1.0, 0.0], [0.0; 2]);
-    let check = |name: &str, weight: f64| CheckOverride { name: name.into(), required: None, weight: Some(weight) };
+    let check = |name: &str, weight: f64| CheckOverride { name: name.into(), weight: Some(weight), ..CheckOverride::default() };
     let checks = Some(vec![check("error_rate", 0.5), check("calls", 0.5)]);
     let policy = Policy::default().with(&PolicyOverrides { checks, ..PolicyOverrides::default() }).unwrap();
     let judgement = judge(&policy, &evidence);

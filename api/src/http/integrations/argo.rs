@@ -9,7 +9,7 @@ use haldane_analyzer::verdict::{VerdictDecision, VerdictStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Asked, Standing, standing};
+use super::{Asked, Memory, Standing, standing};
 use crate::error::Problem;
 use crate::http::Doors;
 use crate::http::extract::{Caller, JsonBody, Params};
@@ -113,7 +113,7 @@ async fn answer(doors: &Doors, caller: &Caller, body: StartRolloutBody) -> Resul
     if caller.0.is_none() && !request.metadata.contains_key("actor") {
         TOOL.clone_into(&mut request.actor);
     }
-    let answer = match standing(doors, request, TOOL, (REMEMBERED, Asked::FindOrStart)).await? {
+    let answer = match standing(doors, request, TOOL, (Memory { long: REMEMBERED, closed_at: None }, Asked::FindOrStart)).await? {
         Standing::Known { rollout, verdict } => ArgoBody {
             // Of a stage that is not the last: the rollout is not promoted by it.
             decision: if verdict.decision == VerdictDecision::Promote && !verdict.is_final {

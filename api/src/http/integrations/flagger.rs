@@ -11,11 +11,12 @@ use axum::http::StatusCode;
 use haldane_analyzer::cohort::Selector;
 use haldane_analyzer::rollout::{Rollout, StartRollout, Strategy};
 use haldane_analyzer::verdict::{Verdict, VerdictDecision};
-use haldane_store::{Environment, ServiceName};
+use haldane_store::ledger::DocumentRow;
+use haldane_store::{Environment, ServiceName, UnixNanos};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Asked, CHECKSUM, PLACE, Standing, standing};
+use super::{Asked, CHECKSUM, Memory, PLACE, Standing, standing};
 use crate::error::{Problem, ProblemKind};
 use crate::http::Doors;
 use crate::http::extract::{Caller, InPath, JsonBody};
@@ -26,6 +27,12 @@ const TOOL: &str = "flagger";
 const REMEMBERED_AT_START: Duration = Duration::from_secs(600);
 /// Flagger goes on raising the weight for long after a verdict.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
+/// Under this kind the ledger keeps when Flagger's attempts ended, by the canary's place.
+const ATTEMPT: &str = "flagger_attempt";
+const ATTEMPTS_KEPT: u32 = 10_000;
+/// A rollout that does not say since when begins where its canary was first seen in this time.
+const FIRST_SEEN: Duration = Duration::from_secs(3600);
 
 /// What Flagger sends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -118,19 +125,44 @@ pub(in crate::http) async fn gate(
     if matches!(gate, Gate::ConfirmRollout | Gate::Event) {
         return answer(true, "nothing stands against it".to_owned(), None);
     }
-    let remembered = if gate == Gate::PreRollout { REMEMBERED_AT_START } else { REMEMBERED };
+    let (mut request, closed_at) = (read(&body, &caller)?, closed_at(&doors, &body).await?);
+    // What the version did in the attempt before is not held against it.
+    request.started_at = closed_at.filter(|at| doors.rollouts.now().since(*at) < FIRST_SEEN);
+    let memory = Memory { long: if gate == Gate::PreRollout { REMEMBERED_AT_START } else { REMEMBERED }, closed_at };
     let asked = if gate == Gate::PostRollout { Asked::Find } else { Asked::FindOrStart };
-    let request = read(&body, &caller)?;
-    let (rollout, verdict) = match standing(&doors, request, TOOL, (remembered, asked)).await? {
+    let standing = standing(&doors, request, TOOL, (memory, asked)).await?;
+    if gate == Gate::PostRollout {
+        close(&doors, &body, &standing).await?;
+    }
+    let (rollout, verdict) = match standing {
         Standing::Known { rollout, verdict } => (rollout, verdict),
         Standing::NotYet { reason } => return answer(before(gate), reason, None),
     };
-    if gate == Gate::PostRollout && !rollout.state.is_final() {
+    answer(is_open(gate, &verdict), said(&rollout, &verdict), Some(rollout.id.to_string()))
+}
+
+/// When Flagger's last attempt at this canary ended.
+async fn closed_at(doors: &Doors, body: &FlaggerBody) -> Result<Option<UnixNanos>, Problem> {
+    let kept = doors.ledger.document(ATTEMPT, &place(body)).await.map_err(|error| Problem::from_error(&error, ProblemKind::Internal))?;
+    Ok(kept.map(|row| row.updated_at))
+}
+
+/// Flagger ends its attempt: what is still judged ends too, and the next attempt begins anew, at the same version as well.
+async fn close(doors: &Doors, body: &FlaggerBody, standing: &Standing) -> Result<(), Problem> {
+    if let Standing::Known { rollout, .. } = standing
+        && !rollout.state.is_final()
+    {
         let reason = format!("Flagger ended with {}", if body.phase.is_empty() { "no phase" } else { &body.phase });
         // It may have ended by itself meanwhile.
         let _ = doors.rollouts.cancel(&rollout.id, TOOL, &reason).await;
     }
-    answer(is_open(gate, &verdict), said(&rollout, &verdict), Some(rollout.id.to_string()))
+    let row = DocumentRow::new(ATTEMPT, &place(body), "", doors.rollouts.now());
+    doors.ledger.put_document(&row, ATTEMPTS_KEPT).await.map_err(|error| Problem::from_error(&error, ProblemKind::Internal))
+}
+
+/// Where Flagger has a canary from.
+fn place(body: &FlaggerBody) -> String {
+    format!("{}/{}", body.namespace, body.name)
 }
 
 /// Whether a gate is open before anything can be judged.
@@ -169,7 +201,7 @@ fn read(body: &FlaggerBody, caller: &Caller) -> Result<StartRollout, Problem> {
         Some(text) => Selector::parse(text).map_err(|error| wrong(key, &error)),
         None => Selector::try_new([("k8s.deployment.name".to_owned(), deployment)].into()).map_err(|error| wrong(key, &error)),
     };
-    let mut metadata = BTreeMap::from([(PLACE.to_owned(), format!("{}/{}", body.namespace, body.name))]);
+    let mut metadata = BTreeMap::from([(PLACE.to_owned(), place(body))]);
     if !body.checksum.is_empty() {
         metadata.insert(CHECKSUM.to_owned(), body.checksum.clone());
     }

@@ -16,6 +16,7 @@ use axum::response::Response;
 use haldane_analyzer::policy::Policy;
 use haldane_analyzer::rollout::{Rollout, RolloutFilter, RolloutId, RolloutState, StartError, StartRollout};
 use haldane_analyzer::verdict::Verdict;
+use haldane_store::UnixNanos;
 
 use super::Doors;
 use super::rollouts::{find_problem, read_problem, start_problem};
@@ -39,7 +40,7 @@ const ASKED_LATELY: Duration = Duration::from_secs(60);
 pub(super) struct Foreign;
 
 /// Leaves a body as it is, whatever its status.
-fn foreign(mut response: Response) -> Response {
+pub(super) fn foreign(mut response: Response) -> Response {
     response.extensions_mut().insert(Foreign);
     response
 }
@@ -59,13 +60,16 @@ enum Asked {
     FindOrStart,
 }
 
-/// Finds the rollout that a tool asks about, or starts it. One that ended counts for `remembered`: a question that comes later is about a new attempt.
-async fn standing(
-    doors: &Doors,
-    mut request: StartRollout,
-    tool: &str,
-    (remembered, asked): (Duration, Asked),
-) -> Result<Standing, Problem> {
+/// How long what ended counts: a question that comes later is about a new attempt.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    long: Duration,
+    /// The tool said then that its attempt was over: what ended until then counts no longer.
+    closed_at: Option<UnixNanos>,
+}
+
+/// Finds the rollout that a tool asks about, or starts it. One that ended counts as long as `memory` says.
+async fn standing(doors: &Doors, mut request: StartRollout, tool: &str, (memory, asked): (Memory, Asked)) -> Result<Standing, Problem> {
     request.metadata.insert(TOOL.to_owned(), tool.to_owned());
     Policy::default().with(&request.policy).map_err(|error| start_problem(&StartError::Policy(error)))?;
     let filter = RolloutFilter {
@@ -75,7 +79,7 @@ async fn standing(
         ..RolloutFilter::default()
     };
     let newest = doors.rollouts.list(&filter).await.map_err(|error| read_problem(&error))?.rollouts;
-    let own = newest.iter().find(|rollout| is_asked_for(rollout, &request) && counts(doors, rollout, &request, remembered));
+    let own = newest.iter().find(|rollout| is_asked_for(rollout, &request) && counts(doors, rollout, &request, memory));
     // What gave way to another rollout of the tool is asked for anew.
     if let Some(rollout) = own.filter(|rollout| rollout.state != RolloutState::Cancelled) {
         doors.ask(&rollout.id);
@@ -113,11 +117,12 @@ fn is_asked_for(rollout: &Rollout, request: &StartRollout) -> bool {
 }
 
 /// Without a checksum nobody knows whether what ended a while ago was the same version.
-fn counts(doors: &Doors, rollout: &Rollout, request: &StartRollout, remembered: Duration) -> bool {
+fn counts(doors: &Doors, rollout: &Rollout, request: &StartRollout, memory: Memory) -> bool {
     let surely = request.metadata.get(CHECKSUM).is_none_or(|checksum| rollout.metadata.get(CHECKSUM) == Some(checksum));
     let by_version = !request.metadata.contains_key(PLACE);
-    let remembered = if surely && (by_version || request.metadata.contains_key(CHECKSUM)) { remembered } else { remembered.min(UNSURE) };
-    rollout.ended_at.is_none_or(|ended| doors.rollouts.now().since(ended) < remembered)
+    let remembered = if surely && (by_version || request.metadata.contains_key(CHECKSUM)) { memory.long } else { memory.long.min(UNSURE) };
+    let over = |ended: UnixNanos| memory.closed_at.is_some_and(|closed| ended <= closed);
+    rollout.ended_at.is_none_or(|ended| doors.rollouts.now().since(ended) < remembered && !over(ended))
 }
 
 impl Doors {

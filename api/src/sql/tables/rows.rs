@@ -115,6 +115,15 @@ pub(super) fn checks(verdict: &Verdict) -> Vec<Value> {
     verdict.checks.iter().map(|check| with_place(verdict, row(check))).collect()
 }
 
+pub(super) fn check_groups(verdict: &Verdict) -> Vec<Value> {
+    let row = |group: &haldane_analyzer::verdict::GroupVerdict| {
+        json!({
+            "name": group.name, "score": group.score, "min_score": group.min_score, "weight": group.weight, "checks": group.checks.join(", "),
+        })
+    };
+    verdict.groups.iter().map(|group| with_place(verdict, row(group))).collect()
+}
+
 pub(super) fn culprits(verdict: &Verdict) -> Vec<Value> {
     let row = |culprit: &haldane_analyzer::verdict::CulpritVerdict| {
         json!({

@@ -221,7 +221,7 @@ fn says<'m>(metric: &'m MetricConfig, key: &str) -> Option<&'m str> {
 fn check_of(metric: &MetricConfig) -> Option<CheckOverride> {
     let name = says(metric, "check")?.to_owned();
     let critical = metric.analysis_configurations.get("canary").and_then(|canary| canary.get("critical")).and_then(Value::as_bool);
-    Some(CheckOverride { name, required: critical, weight: None })
+    Some(CheckOverride { name, required: critical, ..CheckOverride::default() })
 }
 
 /// The query itself has the names of a policy's number, but for its type.

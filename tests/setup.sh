@@ -1,5 +1,5 @@
 #!/bin/sh
-# Looks for Alertmanager, and installs into one folder what tests/it talks to: the OpenTelemetry SDKs of other languages, DuckDB, Argo Rollouts' and
+# Looks for Alertmanager and Chromium, and installs into one folder what tests/it talks to: the OpenTelemetry SDKs of other languages, DuckDB, Argo Rollouts' and
 # Flagger's own code, drivers of PostgreSQL. That is $HALDANE_TEST_CLIENTS, or `clients` in cargo's target folder. What is already there in these
 # versions is left alone.
 set -eu
@@ -40,6 +40,8 @@ need_debian() {
 }
 need_debian psql postgresql-client
 need_debian promtool prometheus
+# Pages are opened in a browser.
+need_debian chromium chromium
 # JDBC asks too; a program that is one file runs on a JDK of 17 or newer.
 need_debian javac default-jdk-headless
 need_debian mvn maven

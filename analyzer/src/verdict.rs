@@ -3,6 +3,7 @@
 //! Numbers are finite and rounded to six significant digits, times are RFC 3339 in UTC. A document written by an older
 //! version reads back: what it lacks takes its default.
 
+mod progress;
 mod write;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::policy::PolicyDocument;
 
+pub use progress::{ApprovalVerdict, StageVerdict};
 pub use write::{VerdictSubject, write};
 
 /// One verdict on one rollout, as of one watermark.
@@ -115,45 +117,6 @@ pub struct GroupVerdict {
     /// The checks in it.
     #[serde(default)]
     pub checks: Vec<String>,
-}
-
-/// A step on the way of a rollout. `promote` that is not final says: go on to the next one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct StageVerdict {
-    /// Which one, from 1.
-    pub number: u32,
-    /// How many there are.
-    pub of: u32,
-    /// The canary's share of the traffic in it.
-    pub traffic: f64,
-    /// When it began.
-    pub started_at: String,
-}
-
-/// A person's approval before a promotion.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ApprovalVerdict {
-    /// Whether the policy asks for it.
-    pub needed: bool,
-    /// Whether all is proven and the promotion waits for nothing else.
-    #[serde(default)]
-    pub awaited: bool,
-    /// Who gave it; absent while nobody did.
-    #[serde(default)]
-    pub by: Option<String>,
-    /// Why.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// When.
-    #[serde(default)]
-    pub at: Option<String>,
-}
-
-impl ApprovalVerdict {
-    /// Whether a promotion has to wait for it.
-    pub fn is_missing(&self) -> bool {
-        self.needed && self.by.is_none()
-    }
 }
 
 /// What to do with the rollout.

@@ -7,7 +7,7 @@ pub mod error;
 pub mod http;
 pub mod metrics;
 pub mod notify;
-pub mod pages;
+mod pages;
 mod probe;
 pub mod report;
 pub mod rows;

@@ -231,7 +231,7 @@ fn digits(value: f64) -> String {
 }
 
 /// A whole number with commas between thousands.
-fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let plain = number.to_string();
     let mut out = String::with_capacity(plain.len() + plain.len() / 3);
     for (at, digit) in plain.chars().enumerate() {

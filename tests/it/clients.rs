@@ -5,7 +5,7 @@
 mod row;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use haldane_store::clock::{Clock as _, SystemClock};
@@ -105,7 +105,8 @@ pub(crate) fn python() -> Program {
     Program { words: vec![installed("python/bin/python").display().to_string()], modules: None }
 }
 
-fn node() -> Program {
+/// The interpreter with the packages of `tests/clients/node`.
+pub(crate) fn node() -> Program {
     Program { words: vec!["node".to_owned()], modules: Some(installed("node/node_modules")) }
 }
 
@@ -119,11 +120,20 @@ impl Program {
         self
     }
 
-    /// Runs to the end; each line of the output is a JSON document.
-    pub(crate) fn run(&self) -> Vec<Value> {
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).envs(self.modules.iter().map(|path| ("NODE_PATH", path)));
-        let output = command.output().unwrap_or_else(|error| panic!("{}: {error}", self.words[0]));
+        command
+    }
+
+    /// Starts it; its output is there to be read.
+    pub(crate) fn start(&self) -> Child {
+        self.command().stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{}: {error}", self.words[0]))
+    }
+
+    /// Runs to the end; each line of the output is a JSON document.
+    pub(crate) fn run(&self) -> Vec<Value> {
+        let output = self.command().output().unwrap_or_else(|error| panic!("{}: {error}", self.words[0]));
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{:?} ended with {}: {errors}", self.words, output.status);
         let lines = String::from_utf8(output.stdout).unwrap();

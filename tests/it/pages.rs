@@ -6,7 +6,7 @@ use crate::traffic::Traffic;
 use crate::world::World;
 
 /// A service that would take over a page that trusts it.
-const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
+pub(crate) const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
 
 async fn page(world: &World, path: &str) -> (u16, reqwest::header::HeaderMap, String) {
     let request = reqwest::Client::new().get(format!("{}{path}", world.api)).header("accept", "text/html");
@@ -40,7 +40,7 @@ async fn pages_show_what_runs_and_what_telemetry_says_is_text() {
         assert_eq!(text.matches("<script").count(), 1, "{path}");
     }
     let (_, _, versions) = page(&world, service).await;
-    assert!(versions.contains("<td>100</td><td>10 (10.00 %)</td>") && versions.contains(" ms</td>"), "{versions}");
+    assert!(versions.contains("\">100</td><td class=\"number\">10 (10.00 %)</td>") && versions.contains(" ms</td>"), "{versions}");
     let (_, _, report) = page(&world, &format!("/rollouts/{id}")).await;
     assert!(report.contains(&format!("data-events=\"/v1/rollouts/{id}/events\"")) && report.contains("value=\"rollback\""), "{report}");
     let (_, _, file) = page(&world, &format!("/rollouts/{id}?file=true")).await;
@@ -57,7 +57,8 @@ async fn pages_show_what_runs_and_what_telemetry_says_is_text() {
     assert!(!std::fs::read_to_string(&written).unwrap().contains("<script"));
     assert!(command(&["report", &id]).starts_with("# \\<img src=x"), "{}", command(&["report", &id]));
     assert!(command(&["report", &id, "--json"]).contains("\"next_steps\""));
-    assert_eq!(page(&world, "/rollouts/x").await.0, 404);
+    let (status, _, wrong) = page(&world, "/rollouts/x").await;
+    assert!(status == 404 && wrong.contains("there is no rollout") && wrong.contains("href=\"/\""), "{wrong}");
     let (_, headers, script) = page(&world, "/assets/live.js").await;
     assert!(headers["content-type"].to_str().unwrap().starts_with("text/javascript") && script.contains("EventSource"));
 }

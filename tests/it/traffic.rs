@@ -70,6 +70,7 @@ impl Traffic {
     }
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+/// An attribute.
+pub(crate) fn text(key: &str, value: &str) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) }), ..KeyValue::default() }
 }

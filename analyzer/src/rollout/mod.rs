@@ -26,7 +26,7 @@ pub use deployments::DeploymentFigures;
 pub use desk::Rollouts;
 pub use error::{AdvanceError, CancelError, FindError, ReadError, StartError};
 pub use figures::{Figures, LiveFigures, OutboxFigures, RolloutFigures, RoundFigures};
-pub use lately::{VersionLately, versions_lately};
+pub use lately::{MinuteLately, VersionLately, minutes_lately, versions_lately};
 pub use markers::{Marker, MarkerKind};
 pub use model::{
     Origin, PersonalDecision, Rollout, RolloutFilter, RolloutId, RolloutIdError, RolloutPage, RolloutState, ServiceSummary, StartRollout,

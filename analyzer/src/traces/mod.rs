@@ -4,12 +4,14 @@
 
 mod columns;
 mod find;
+mod stacks;
 
 use std::time::Duration;
 
 use haldane_store::{Classified, Fault, UnixNanos};
 
 pub use find::{Call, TraceSearch, calls, find_traces, operations, services};
+pub use stacks::{LoggedStack, logged_stacks};
 
 use crate::cohort::GatherError;
 use crate::query::{Engine, QueryError, instant, literal};
@@ -125,6 +127,23 @@ pub fn parse_trace_id(text: &str) -> Option<String> {
     digits.then(|| format!("{:0>32}", text.to_ascii_lowercase()))
 }
 
+/// A trace that is sought, and when its spans began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoughtTrace {
+    /// Lower-case hex.
+    pub trace_id: String,
+    /// At this time or later,
+    pub from: UnixNanos,
+    /// and at this or earlier.
+    pub until: UnixNanos,
+}
+
+impl SoughtTrace {
+    fn condition(&self) -> String {
+        format!("(trace_id = {} AND time >= {} AND time <= {})", literal(&self.trace_id), instant(self.from), instant(self.until))
+    }
+}
+
 /// The traces of these ids that there are, the one that began last first. With `within`, only what lies about that time is read.
 ///
 /// # Errors
@@ -136,7 +155,23 @@ pub async fn read_traces(engine: &Engine, ids: &[String], within: Option<(UnixNa
     let ids: Vec<String> = ids.iter().map(|id| literal(id)).collect();
     let time =
         within.map(|(from, until)| format!(" AND time >= {} AND time <= {}", instant(from.minus(AROUND)), instant(until.plus(AROUND))));
-    let sql = format!("SELECT * FROM spans WHERE trace_id IN ({}){}", ids.join(", "), time.unwrap_or_default());
+    traces_where(engine, &format!("trace_id IN ({}){}", ids.join(", "), time.unwrap_or_default())).await
+}
+
+/// Those of the sought traces that there are, the one that began last first. Costs the less the shorter the times are: no more than they is read.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn read_sought(engine: &Engine, sought: &[SoughtTrace]) -> Result<Vec<Trace>, TraceError> {
+    if sought.is_empty() {
+        return Ok(Vec::new());
+    }
+    let each: Vec<String> = sought.iter().map(SoughtTrace::condition).collect();
+    traces_where(engine, &each.join(" OR ")).await
+}
+
+async fn traces_where(engine: &Engine, condition: &str) -> Result<Vec<Trace>, TraceError> {
+    let sql = format!("SELECT * FROM spans WHERE {condition}");
     let answer = engine.sql(&sql).await?;
     let mut traces: Vec<Trace> = Vec::new();
     for batch in &answer.batches {

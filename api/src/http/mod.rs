@@ -7,6 +7,7 @@ mod access;
 mod analyses;
 mod deployments;
 mod events;
+mod exhibits;
 mod extract;
 mod health;
 mod integrations;

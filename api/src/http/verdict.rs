@@ -125,7 +125,7 @@ pub(super) async fn report(State(doors): State<Doors>, InPath(id): InPath) -> Re
     )
 )]
 pub(super) async fn page(State(doors): State<Doors>, InPath(id): InPath) -> Result<Response, Problem> {
-    super::pages::report_page(&doors, &rollout_id(&id)?, false).await
+    super::pages::report_page(doors, &rollout_id(&id)?).await
 }
 
 fn answer(verdict: &Verdict, known: &[u64]) -> Response {

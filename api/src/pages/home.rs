@@ -6,7 +6,7 @@ use haldane_analyzer::rollout::{Rollout, ServiceSummary};
 use haldane_analyzer::verdict::Verdict;
 use haldane_store::UnixNanos;
 
-use super::frame::{Follow, badge, page, picked, segment, text};
+use super::frame::{Follow, badge, page, picked, scroll, segment, text};
 
 /// A rollout and what its verdict says.
 pub(crate) struct Row {
@@ -14,18 +14,31 @@ pub(crate) struct Row {
     pub(crate) verdict: Verdict,
 }
 
+/// What the start page shows.
+pub(crate) struct Home<'a> {
+    pub(crate) live: &'a [Row],
+    /// Whether more are live than these.
+    pub(crate) more_live: bool,
+    /// The last ones to end, the newest first.
+    pub(crate) ended: &'a [Row],
+    pub(crate) services: &'a [ServiceSummary],
+    /// How many services are not shown.
+    pub(crate) services_left_out: usize,
+    pub(crate) now: UnixNanos,
+}
+
 /// The page. Live rollouts first, then those that ended last, then the services.
-pub(crate) fn html(live: &[Row], ended: &[Row], services: &[ServiceSummary], now: UnixNanos) -> String {
+pub(crate) fn html(home: &Home<'_>) -> String {
     let mut out = String::with_capacity(8 << 10);
     // Writing to a String cannot fail.
-    let _ = write(&mut out, live, ended, services, now);
+    let _ = write(&mut out, home);
     page("Haldane: what is rolling out", &Follow::Events("/v1/events".to_owned()), &out)
 }
 
-fn write(out: &mut String, live: &[Row], ended: &[Row], services: &[ServiceSummary], now: UnixNanos) -> std::fmt::Result {
-    write!(out, "<h1>Rolling out now</h1>")?;
-    if live.is_empty() {
-        let hint = match services.is_empty() {
+fn write(out: &mut String, home: &Home<'_>) -> std::fmt::Result {
+    write!(out, "<section id=\"now\"><h1>Rolling out now</h1>")?;
+    if home.live.is_empty() {
+        let hint = match home.services.is_empty() {
             true => "No telemetry has come in yet: send OTLP to port 4317 (gRPC) or 4318 (HTTP).",
             false => {
                 "Nothing. A new <code>service.version</code> opens a rollout by itself; <code>haldane gate --help</code> shows how a pipeline starts one."
@@ -33,25 +46,40 @@ fn write(out: &mut String, live: &[Row], ended: &[Row], services: &[ServiceSumma
         };
         write!(out, "<p class=\"lead\">{hint}</p>")?;
     } else {
-        write_rows(out, live, now)?;
+        write_rows(out, home.live, home.now)?;
+        if home.more_live {
+            write!(
+                out,
+                "<p class=\"mute\">These are the newest {}: <code>GET /v1/rollouts?state=running</code> has them all.</p>",
+                home.live.len()
+            )?;
+        }
     }
-    if !ended.is_empty() {
-        write!(out, "<h2>Ended lately</h2>")?;
-        write_rows(out, ended, now)?;
+    write!(out, "</section>")?;
+    if !home.ended.is_empty() {
+        write!(out, "<section id=\"ended\"><h2>Ended lately</h2>")?;
+        write_rows(out, home.ended, home.now)?;
+        write!(out, "</section>")?;
     }
-    if services.is_empty() {
+    write_services(out, home)
+}
+
+fn write_services(out: &mut String, home: &Home<'_>) -> std::fmt::Result {
+    if home.services.is_empty() {
         return Ok(());
     }
     write!(
         out,
-        "<h2>Services of the last day</h2><div class=\"scroll\"><table><tr><th>service</th><th>environment</th><th>versions</th></tr>"
+        "<section id=\"services\"><h2>Services of the last day</h2>{}<table><thead><tr><th scope=\"col\">service</th><th scope=\"col\">environment</th>\
+         <th scope=\"col\">versions</th></tr></thead><tbody>",
+        scroll("Services of the last day")
     )?;
-    for service in services {
+    for service in home.services {
         let versions: Vec<String> =
             service.versions.iter().take(5).map(|version| format!("<code>{}</code>", text(&version.version))).collect();
         write!(
             out,
-            "<tr><td><a href=\"/services/{}?environment={}\">{}</a></td><td>{}</td><td>{}</td></tr>",
+            "<tr><td class=\"name\"><a href=\"/services/{}?environment={}\">{}</a></td><td>{}</td><td>{}</td></tr>",
             segment(&service.service),
             segment(&service.environment),
             text(&service.service),
@@ -59,20 +87,23 @@ fn write(out: &mut String, live: &[Row], ended: &[Row], services: &[ServiceSumma
             versions.join(" ")
         )?;
     }
-    write!(out, "</table></div>")
+    write!(out, "</tbody></table></div>")?;
+    if home.services_left_out > 0 {
+        write!(out, "<p class=\"mute\">And {} more: <code>GET /v1/services</code> has them all.</p>", home.services_left_out)?;
+    }
+    write!(out, "</section>")
 }
 
 fn write_rows(out: &mut String, rows: &[Row], now: UnixNanos) -> std::fmt::Result {
-    write!(
-        out,
-        "<div class=\"scroll\"><table><tr><th>service</th><th>decision</th><th>canary against baseline</th><th>why</th><th>since</th></tr>"
-    )?;
+    write!(out, "<ul class=\"rows rollouts\">")?;
     for Row { rollout, verdict } in rows {
         let since = rollout.ended_at.unwrap_or(rollout.created_at);
-        let stage = verdict.stage.as_ref().map(|stage| format!("<br><span class=\"mute\">stage {} of {}</span>", stage.number, stage.of));
+        let stage =
+            verdict.stage.as_ref().map(|stage| format!("<br><span class=\"mute small\">stage {} of {}</span>", stage.number, stage.of));
         write!(
             out,
-            "<tr><td><a href=\"/rollouts/{}\">{}</a><br><span class=\"mute\">{}</span></td><td>{}{}</td><td>{}<br>{}</td><td>{}</td><td class=\"mute\">{}</td></tr>",
+            "<li id=\"r-{0}\"><div><a href=\"/rollouts/{0}\">{1}</a><br><span class=\"mute small\">{2}</span></div><div>{3}{4}</div>\
+             <div class=\"why\">{5} <span class=\"mute\">against</span> {6}<br><span class=\"small\">{7}</span></div><div class=\"when small\">{8}</div></li>",
             rollout.id,
             text(rollout.service.as_str()),
             text(rollout.environment.as_str()),
@@ -84,7 +115,7 @@ fn write_rows(out: &mut String, rows: &[Row], now: UnixNanos) -> std::fmt::Resul
             ago(since, now)
         )?;
     }
-    write!(out, "</table></div>")
+    write!(out, "</ul>")
 }
 
 /// How long ago, in one unit.

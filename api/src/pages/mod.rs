@@ -3,6 +3,17 @@
 //! Always holds: what comes from telemetry is escaped; nothing is fetched from elsewhere; without the script every page says the same.
 
 pub(crate) mod frame;
+mod plot;
+
 pub(crate) mod home;
-pub mod report;
 pub(crate) mod service;
+
+mod checks;
+mod failures;
+pub(crate) mod history;
+mod latency;
+mod ranking;
+pub(crate) mod report;
+pub(crate) mod served;
+mod timeline;
+pub(crate) mod waterfall;

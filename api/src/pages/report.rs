@@ -3,38 +3,89 @@
 use std::fmt::Write as _;
 
 use haldane_analyzer::rollout::{Event, Rollout};
-use haldane_analyzer::verdict::{BaselineSource, CheckVerdict, CulpritKind, CulpritVerdict, Measure, Outcome, Verdict, VerdictDecision};
+use haldane_analyzer::verdict::{BaselineSource, CulpritKind, CulpritVerdict, Outcome, Verdict, VerdictDecision};
+use haldane_store::ledger::NotificationRow;
 
-use super::frame::{Follow, badge, page, picked, text};
-use crate::report::{effect, next_step, outcome, side};
+use super::failures::trace_link;
+use super::frame::{CLOSING, Follow, badge, opening, picked, scroll, text};
+use super::history::Point;
+use super::served::Exhibits;
+use super::waterfall::Sampled;
+use super::{checks, failures, history, latency, ranking, timeline, waterfall};
+use crate::report::{count, next_step};
 
-/// The width of a plot, in its own units.
-const PLOT_WIDTH: f64 = 320.0;
-/// Plots reach from a quarter to this many times the baseline, on a log scale.
-const RATIO_MAX: f64 = 64.0;
-const RATIO_MIN: f64 = 0.25;
+/// What a report is about.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) rollout: Rollout,
+    pub(crate) verdict: Verdict,
+    /// Whether it is a file of its own, which follows nothing and decides nothing.
+    pub(crate) as_file: bool,
+}
 
-/// The report as one HTML document.
-pub fn html(rollout: &Rollout, verdict: &Verdict, events: &[Event], as_file: bool) -> String {
-    let mut out = String::with_capacity(16 << 10);
-    // Writing to a String cannot fail.
-    let _ = write_head(&mut out, rollout, verdict);
-    let _ = write_cohorts(&mut out, verdict);
-    let _ = write_checks(&mut out, &verdict.checks);
-    let _ = write_culprits(&mut out, &verdict.culprits);
-    let _ = write_changes(&mut out, verdict);
-    let _ = write_events(&mut out, events);
-    let live = !as_file && rollout.ended_at.is_none();
-    if live {
-        let _ = write_decisions(&mut out, rollout, verdict);
+/// What takes longer to read than the verdict.
+#[derive(Debug)]
+pub(crate) struct Details {
+    /// In the order of time.
+    pub(crate) events: Vec<Event>,
+    /// Notifications that are not settled.
+    pub(crate) waiting: Vec<NotificationRow>,
+    /// In the order of time.
+    pub(crate) history: Vec<Point>,
+    /// What the evidence says, or why there is none.
+    pub(crate) exhibits: Result<Exhibits, String>,
+    pub(crate) sampled: Sampled,
+}
+
+impl Subject {
+    /// The page down to what the verdict alone says. It is sent before the rest is read.
+    pub(crate) fn opening(&self) -> String {
+        let live = !self.as_file && self.rollout.ended_at.is_none();
+        let follow = match (self.as_file, live) {
+            (true, _) => Follow::Nothing,
+            (false, true) => Follow::Events(format!("/v1/rollouts/{}/events", self.rollout.id)),
+            (false, false) => Follow::Events(String::new()),
+        };
+        let verdict = &self.verdict;
+        let mut out = opening(&format!("{} in {}: {}", verdict.service, verdict.environment, verdict.decision.as_str()), &follow);
+        // Writing to a String cannot fail.
+        let _ = self.write_verdict(&mut out, live);
+        out
     }
-    let _ = write_foot(&mut out, rollout, verdict);
-    let follow = if as_file {
-        Follow::Nothing
-    } else {
-        Follow::Events(if live { format!("/v1/rollouts/{}/events", rollout.id) } else { String::new() })
-    };
-    page(&format!("{} in {}: {}", verdict.service, verdict.environment, verdict.decision.as_str()), &follow, &out)
+
+    /// The rest of the page.
+    pub(crate) fn rest(&self, details: &Details) -> String {
+        let mut out = String::with_capacity(64 << 10);
+        // Writing to a String cannot fail.
+        let _ = self.write_details(&mut out, details);
+        out + CLOSING
+    }
+
+    fn write_verdict(&self, out: &mut String, live: bool) -> std::fmt::Result {
+        write_head(out, &self.rollout, &self.verdict)?;
+        if live {
+            write_decisions(out, &self.rollout, &self.verdict)?;
+        }
+        write_cohorts(out, &self.verdict)?;
+        checks::write(out, &self.verdict)?;
+        write_culprits(out, &self.verdict.culprits, self.at().as_deref())
+    }
+
+    fn write_details(&self, out: &mut String, details: &Details) -> std::fmt::Result {
+        ranking::write(out, &details.exhibits, &self.verdict.culprits)?;
+        failures::write(out, &details.exhibits, &details.sampled, self.at().as_deref())?;
+        waterfall::write(out, &details.sampled)?;
+        history::write(out, &details.history)?;
+        latency::write(out, &details.exhibits)?;
+        write_changes(out, &self.verdict)?;
+        timeline::write(out, &details.events, &details.waiting)?;
+        write_foot(out, &self.rollout, &self.verdict, self.as_file)
+    }
+
+    /// Where traces are shown; a file has no such place.
+    fn at(&self) -> Option<String> {
+        (!self.as_file).then(|| format!("/rollouts/{}", self.rollout.id))
+    }
 }
 
 fn write_head(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> std::fmt::Result {
@@ -48,7 +99,13 @@ fn write_head(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> std::fm
         picked(&verdict.baseline.selector)
     )?;
     let state = rollout.state.as_str().replace('_', " ");
-    write!(out, "<p class=\"mute\">{state}; compared from {} to {}</p></header>", text(&verdict.started_at), text(&verdict.data_until))?;
+    let time = |written: &str| haldane_store::UnixNanos::parse_rfc3339(written).map_or_else(|_| text(written), timeline::shown);
+    write!(
+        out,
+        "<p class=\"mute\">{state}; compared from {} to {} UTC</p></header>",
+        time(&verdict.started_at),
+        time(&verdict.data_until)
+    )?;
     if let Some(stage) = &verdict.stage {
         write!(out, "<p>Stage {} of {}, at {} % of the traffic.</p>", stage.number, stage.of, stage.traffic * 100.0)?;
     }
@@ -58,34 +115,44 @@ fn write_head(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> std::fm
             None => write!(out, "<p>A person has to approve the promotion.</p>")?,
         }
     }
-    write!(out, "<p class=\"lead\">{}</p>", text(&verdict.reason))?;
+    let tone = match verdict.decision {
+        VerdictDecision::Promote => "told-good",
+        VerdictDecision::Rollback => "told-bad",
+        VerdictDecision::Inconclusive => "told-warn",
+        VerdictDecision::Continue => "told-wait",
+    };
+    write!(out, "<p class=\"lead {tone}\">{}</p>", text(&verdict.reason))?;
+    write!(out, "<p><strong>What to do:</strong> {}</p>", text(next_step(verdict)))?;
     let others: Vec<&String> = verdict.reasons.iter().filter(|reason| **reason != verdict.reason).collect();
     if !others.is_empty() {
-        write!(out, "<ul>")?;
+        write!(out, "<ul class=\"small\">")?;
         for reason in others {
             write!(out, "<li>{}</li>", text(reason))?;
         }
         write!(out, "</ul>")?;
     }
-    write!(out, "<p><strong>What to do:</strong> {}</p>", text(next_step(verdict)))
+    Ok(())
 }
 
 fn write_cohorts(out: &mut String, verdict: &Verdict) -> std::fmt::Result {
     let affected = verdict.checks.iter().find(|check| check.name == "error_rate" && check.outcome == Outcome::Regressed);
     write!(
         out,
-        "<h2>Who was compared</h2><div class=\"scroll\"><table><tr><th></th><th>picked by</th><th>requests</th><th>instances</th></tr>"
+        "<section id=\"cohorts\"><h2>Who was compared</h2>{}<table><thead><tr><td></td><th scope=\"col\">picked by</th><th class=\"number\" scope=\"col\">requests</th>\
+         <th class=\"number\" scope=\"col\">instances</th></tr></thead><tbody>",
+        scroll("Who was compared")
     )?;
-    for (name, cohort) in [("baseline", &verdict.baseline), ("canary", &verdict.canary)] {
+    for (name, color, cohort) in [("baseline", "var(--base)", &verdict.baseline), ("canary", "var(--new)", &verdict.canary)] {
         write!(
             out,
-            "<tr><th>{name}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\"><span class=\"key\" style=\"background:{color}\"></span>{name}</th><td>{}</td>\
+             <td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
             picked(&cohort.selector),
-            cohort.requests,
-            cohort.instances
+            count(cohort.requests),
+            count(cohort.instances)
         )?;
     }
-    write!(out, "</table></div>")?;
+    write!(out, "</tbody></table></div>")?;
     if verdict.baseline_source == BaselineSource::Preceding {
         write!(out, "<p>The baseline did not serve at the same time: the comparison is with what ran before the rollout.</p>")?;
     }
@@ -99,88 +166,14 @@ fn write_cohorts(out: &mut String, verdict: &Verdict) -> std::fmt::Result {
             100.0 * excess / all as f64
         )?;
     }
-    Ok(())
+    write!(out, "</section>")
 }
 
-fn write_checks(out: &mut String, checks: &[CheckVerdict]) -> std::fmt::Result {
-    if checks.is_empty() {
-        return Ok(());
-    }
-    write!(
-        out,
-        "<h2>Checks</h2><div class=\"scroll\"><table><tr><th>check</th><th>outcome</th><th>baseline</th><th>canary</th>\
-         <th>canary over baseline; the dashed line is the tolerance</th></tr>"
-    )?;
-    for check in checks {
-        let class = match check.outcome {
-            Outcome::Regressed => "worse",
-            Outcome::NotWorse => "fine",
-            Outcome::Undecided | Outcome::NoData => "mute",
-        };
-        write!(
-            out,
-            "<tr><td><code>{}</code>{}</td><td class=\"{class}\">{}</td><td>{}</td><td>{}</td><td>",
-            text(&check.name),
-            if check.required { "" } else { "<br><span class=\"mute\">not required</span>" },
-            outcome(check.outcome),
-            text(&side(&check.baseline, &check.unit)),
-            text(&side(&check.canary, &check.unit)),
-        )?;
-        write_plot(out, check, class)?;
-        write!(out, "<span class=\"mute\">{}</span></td></tr>", text(&check.reason))?;
-    }
-    write!(out, "</table></div>")
-}
-
-/// The ratio with its interval, on a log scale from a quarter to 64 times, with a line at 1 and one at the tolerance.
-fn write_plot(out: &mut String, check: &CheckVerdict, class: &str) -> std::fmt::Result {
-    let Some(found) =
-        check.effect.as_ref().filter(|effect| matches!(effect.measure, Measure::RateRatio | Measure::QuantileRatio | Measure::MeanRatio))
-    else {
-        return Ok(());
-    };
-    let place = |ratio: f64| {
-        let share = (ratio.clamp(RATIO_MIN, RATIO_MAX) / RATIO_MIN).ln() / (RATIO_MAX / RATIO_MIN).ln();
-        share * PLOT_WIDTH
-    };
-    let (low, high) = (place(found.low), place(found.high.unwrap_or(RATIO_MAX)));
-    let color = match class {
-        "worse" => "var(--bad)",
-        "fine" => "var(--good)",
-        _ => "var(--mute)",
-    };
-    write!(
-        out,
-        "<svg viewBox=\"0 0 {PLOT_WIDTH} 34\" width=\"{PLOT_WIDTH}\" height=\"34\" role=\"img\" aria-label=\"{}\">\
-         <line x1=\"{one:.1}\" y1=\"0\" x2=\"{one:.1}\" y2=\"22\" stroke=\"var(--fg)\"/>\
-         <line x1=\"{tolerated:.1}\" y1=\"0\" x2=\"{tolerated:.1}\" y2=\"22\" stroke=\"var(--warn)\" stroke-dasharray=\"3 3\"/>\
-         <rect x=\"{low:.1}\" y=\"7\" width=\"{:.1}\" height=\"8\" rx=\"2\" fill=\"{color}\" opacity=\"0.45\"/>",
-        text(&effect(found)),
-        (high - low).max(1.0),
-        one = place(1.0),
-        tolerated = place(1.0 + check.tolerance.relative),
-    )?;
-    if let Some(estimate) = found.estimate {
-        write!(out, "<circle cx=\"{:.1}\" cy=\"11\" r=\"4\" fill=\"{color}\"/>", place(estimate))?;
-    }
-    for (ratio, label) in [(RATIO_MIN, "¼"), (1.0, "1"), (4.0, "4"), (16.0, "16"), (RATIO_MAX, "64 ×")] {
-        let anchor = if ratio == RATIO_MIN {
-            "start"
-        } else if ratio == RATIO_MAX {
-            "end"
-        } else {
-            "middle"
-        };
-        write!(out, "<text x=\"{:.1}\" y=\"33\" text-anchor=\"{anchor}\">{label}</text>", place(ratio))?;
-    }
-    write!(out, "</svg>")
-}
-
-fn write_culprits(out: &mut String, culprits: &[CulpritVerdict]) -> std::fmt::Result {
+fn write_culprits(out: &mut String, culprits: &[CulpritVerdict], at: Option<&str>) -> std::fmt::Result {
     if culprits.is_empty() {
         return Ok(());
     }
-    write!(out, "<h2>Where the harm is</h2><ol>")?;
+    write!(out, "<section id=\"culprits\"><h2>Where the harm is</h2><ol>")?;
     for culprit in culprits {
         let kind = match culprit.kind {
             CulpritKind::Operation => "operation",
@@ -195,47 +188,35 @@ fn write_culprits(out: &mut String, culprits: &[CulpritVerdict]) -> std::fmt::Re
             write!(out, "<br><code>{}: {}</code>", text(kind), text(message))?;
         }
         if !culprit.trace_ids.is_empty() {
-            let ids: Vec<String> = culprit.trace_ids.iter().map(|id| format!("<code>{}</code>", text(id))).collect();
+            let ids: Vec<String> = culprit.trace_ids.iter().map(|id| trace_link(id, at)).collect();
             write!(out, "<br><span class=\"mute\">traces</span> {}", ids.join(" "))?;
         }
         write!(out, "</li>")?;
     }
-    write!(out, "</ol>")
+    write!(out, "</ol></section>")
 }
 
 fn write_changes(out: &mut String, verdict: &Verdict) -> std::fmt::Result {
     if verdict.changes.is_empty() {
         return Ok(());
     }
-    write!(out, "<h2>What the canary does differently</h2><ul>")?;
+    write!(out, "<section id=\"changes\"><h2>What the canary does differently</h2><ul>")?;
     for change in &verdict.changes {
         write!(out, "<li>{}</li>", text(&change.reason))?;
     }
-    write!(out, "</ul>")
+    write!(out, "</ul></section>")
 }
 
-fn write_events(out: &mut String, events: &[Event]) -> std::fmt::Result {
-    if events.is_empty() {
-        return Ok(());
-    }
-    write!(out, "<h2>What happened</h2><div class=\"scroll\"><table><tr><th>when</th><th>what</th><th>by</th><th></th></tr>")?;
-    for event in events {
-        let details = event.details();
-        let more = [&details.reason, &details.receiver].into_iter().find(|more| !more.is_empty()).map_or("", String::as_str);
-        let at = text(&event.at.to_rfc3339());
-        write!(out, "<tr><td><code>{at}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>", event.kind, text(&event.actor), text(more))?;
-    }
-    write!(out, "</table></div>")
-}
-
-/// What a person may decide. The script asks for nothing but the reason; the browser shows the token, if one is asked for.
+/// What a person may decide, with a reason. Where the browser's token has not that right, the script asks for another.
 fn write_decisions(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> std::fmt::Result {
     let awaited = verdict.approval.as_ref().is_some_and(|approval| approval.needed && approval.by.is_none());
     let proven = verdict.decision == VerdictDecision::Promote && !verdict.is_final;
     write!(
         out,
-        "<h2>Decide</h2><form data-rollout=\"{}\"><label for=\"reason\">Reason, kept with the rollout and told</label>\
-         <input id=\"reason\" name=\"reason\" required maxlength=\"1000\" autocomplete=\"off\"><p>",
+        "<section id=\"decide\"><h2>Decide</h2><form id=\"decision\" data-rollout=\"{}\"><label for=\"reason\">Reason, kept with the rollout and told</label>\
+         <input id=\"reason\" name=\"reason\" required maxlength=\"1000\" autocomplete=\"off\">\
+         <div id=\"token-asked\" data-kept hidden><label for=\"token\">A token that may operate; it is not kept</label>\
+         <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"off\"></div><p class=\"buttons\">",
         rollout.id
     )?;
     let buttons = [
@@ -245,12 +226,13 @@ fn write_decisions(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> st
         ("rollback", "Roll back", true),
     ];
     for (action, label, _) in buttons.into_iter().filter(|(.., shown)| *shown) {
-        write!(out, "<button name=\"action\" value=\"{action}\">{label}</button> ")?;
+        let class = if action == "rollback" { " class=\"danger\"" } else { "" };
+        write!(out, "<button id=\"do-{action}\" name=\"action\" value=\"{action}\"{class}>{label}</button> ")?;
     }
-    write!(out, "</p><p role=\"alert\" class=\"worse\"></p></form>")
+    write!(out, "</p><p role=\"alert\" class=\"told worse\" data-kept></p></form></section>")
 }
 
-fn write_foot(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> std::fmt::Result {
+fn write_foot(out: &mut String, rollout: &Rollout, verdict: &Verdict, as_file: bool) -> std::fmt::Result {
     write!(out, "<footer class=\"mute\">")?;
     if !rollout.metadata.is_empty() {
         let pairs: Vec<String> =
@@ -259,12 +241,19 @@ fn write_foot(out: &mut String, rollout: &Rollout, verdict: &Verdict) -> std::fm
     }
     write!(
         out,
-        "<p>Rollout <code>{}</code>, verdict {}, decided at {}; budget for a false rollback {}. \
-         <a href=\"/v1/rollouts/{0}/report.md\">Markdown</a> · <a href=\"/v1/rollouts/{0}/report.json\">JSON</a> · \
-         <a href=\"/v1/rollouts/{0}/evidence\">evidence</a></p></footer>",
+        "<p>Rollout <code>{}</code>, verdict {}, decided at {}; budget for a false rollback {}.</p>",
         rollout.id,
         verdict.sequence,
         text(&verdict.decided_at),
         verdict.risk.alpha,
-    )
+    )?;
+    if !as_file {
+        write!(
+            out,
+            "<p><a href=\"/rollouts/{0}?file=true\" download=\"{0}.html\">This page as a file</a> · <a href=\"/v1/rollouts/{0}/report.md\">Markdown</a> · \
+             <a href=\"/v1/rollouts/{0}/report.json\">JSON</a> · <a href=\"/v1/rollouts/{0}/evidence\">evidence</a></p>",
+            rollout.id
+        )?;
+    }
+    write!(out, "</footer>")
 }

@@ -40,6 +40,9 @@ need_debian() {
 }
 need_debian psql postgresql-client
 need_debian promtool prometheus
+# The scripts of CI systems need these.
+need_debian jq jq
+need_debian curl curl
 # Pages are opened in a browser.
 need_debian chromium chromium
 # JDBC asks too; a program that is one file runs on a JDK of 17 or newer.

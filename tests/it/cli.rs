@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 use serde_json::{Value, json};
 
 use crate::traffic::Traffic;
-use crate::world::World;
+use crate::world::{World, until};
 use fake::{Reply, Server, verdict};
 
 const BASELINE: [&str; 4] = ["--service", "payment", "--environment", "shop"];
@@ -393,6 +393,8 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
     }
     assert_eq!(stdout(&haldane(&world.api, &["health"])), "ready\n");
     Traffic { service: "unnamed", version: "", minutes: 1, requests: 10, fails_each: 0 }.send(&world).await;
+    let visible = async || (world.number("SELECT count(*) FROM red WHERE service_name = 'unnamed'").await > 0).then_some(());
+    until("it is visible", visible).await;
     let findings: Value = serde_json::from_str(&stdout(&haldane(&world.api, &["doctor", "--json"]))).unwrap();
     let versions = findings.as_array().unwrap().iter().find(|one| one["about"] == "versions").unwrap();
     assert!(

@@ -29,6 +29,8 @@ mod overload;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod pipelines;
+#[cfg(test)]
 mod policies;
 #[cfg(test)]
 mod rehearsal;

@@ -127,8 +127,7 @@ The columns of a case table, and how it is judged: docs/judge.md.")]
     Token(token::TokenCommand),
     /// Say what is wrong with an installation, and what to do
     #[command(
-        after_help = "Looks at the settings that are on this machine, the server, its disk, intake, judge and receivers, and at what the telemetry of the
-last hour lacks. Exit code 1 says that something is broken.
+        after_help = "Looks at the settings that are on this machine, the server, its disk, intake, judge and receivers, and at what the telemetry of the last hour lacks. Exit code 1 says that something is broken.
 
 Examples:
   haldane doctor

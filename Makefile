@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make demo` runs the main job, `make test` passes the tests.
-# Both need Rust 1.95 or newer and a C compiler; the tests also Python 3.10 and Node 20 for the SDKs of other languages,
-# and Alertmanager with amtool.
+# Both need Rust 1.95 or newer and a C compiler; the tests also Python 3.10, Node 20, Go 1.25 and a JDK of 17 with Maven for clients in these languages,
+# and Debian's Alertmanager, Prometheus, psql and Chromium.
 
 CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -21,7 +21,7 @@ build: need-rust ## Builds the program.
 demo: need-rust ## Runs the shop, plays good and bad releases, and shows how the verdicts ripen. DEMO="--once" ends after them.
 	$(CARGO) run --locked --quiet -- demo $(DEMO)
 
-clients: ## Installs the SDKs of other languages that the tests talk to.
+clients: ## Installs what the tests talk to: SDKs, drivers and deploy tools' own code.
 	sh tests/setup.sh
 
 test: need-rust clients ## Runs all tests, with real SDKs and on real telemetry.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use haldane_api::metrics::{Family, Kind, Metrics};
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry::metrics::{AsyncInstrument, MeterProvider as _};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
@@ -189,14 +189,11 @@ impl Exporting {
             let suffixes: &[&'static str] = if kind == Kind::Histogram { &["_sum", "_count"] } else { &[""] };
             for suffix in suffixes {
                 let (latest, full) = (latest.clone(), format!("{name}{suffix}"));
+                let tell = move |observer: &dyn AsyncInstrument<f64>| latest.tell(name, suffix, observer);
                 match kind {
-                    Kind::Gauge => {
-                        let tell = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<f64>| latest.tell(name, suffix, observer);
-                        meter.f64_observable_gauge(full).with_description(help).with_callback(tell).build();
-                    }
+                    Kind::Gauge => _ = meter.f64_observable_gauge(full).with_description(help).with_callback(tell).build(),
                     Kind::Counter | Kind::Histogram => {
-                        let tell = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<f64>| latest.tell(name, suffix, observer);
-                        meter.f64_observable_counter(full).with_description(help).with_callback(tell).build();
+                        _ = meter.f64_observable_counter(full).with_description(help).with_callback(tell).build();
                     }
                 }
             }
@@ -223,7 +220,7 @@ struct Latest {
 }
 
 impl Latest {
-    fn tell(&self, name: &str, suffix: &str, observer: &dyn opentelemetry::metrics::AsyncInstrument<f64>) {
+    fn tell(&self, name: &str, suffix: &str, observer: &dyn AsyncInstrument<f64>) {
         let families = self.families();
         let samples = families.iter().filter(|family| family.name == name).flat_map(|family| &family.samples);
         for sample in samples.filter(|sample| sample.suffix == suffix) {

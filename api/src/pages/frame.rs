@@ -10,7 +10,7 @@ use crate::error::Problem;
 /// Longest text taken from telemetry, in characters.
 const TEXT_MAX: usize = 400;
 
-/// Forbids everything but our own style, script and requests. Telemetry can put nothing into a page that runs or is fetched.
+/// Forbids everything but our own style, script and requests, and an empty icon in place of one that is fetched. Telemetry can put nothing into a page that runs or is fetched.
 pub(crate) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// Keeps pages new, and carries people's decisions to the server.

@@ -102,8 +102,7 @@ pub(crate) async fn health(args: HealthArgs) -> Result<Exit, CliError> {
 /// The settings on this machine.
 fn settings(file: Option<PathBuf>) -> Vec<Finding> {
     let about = "settings";
-    let named = file.is_some();
-    if !named && !std::path::Path::new("haldane.toml").is_file() {
+    if file.is_none() && !std::path::Path::new("haldane.toml").is_file() {
         return Vec::new();
     }
     match Config::load(file.as_deref(), &Flags::default()) {

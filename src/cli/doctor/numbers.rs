@@ -69,7 +69,7 @@ fn series(line: &str) -> Option<Series> {
                 letter => text.push(letter),
             }
         }
-        labels.insert(key.trim_start_matches(',').to_owned(), text);
+        labels.insert(key, text);
         letters.next();
     }
 }
@@ -96,10 +96,12 @@ fn disk(numbers: &Numbers) -> Option<Finding> {
     let (share, gib) = (free / size.max(1.0), free / f64::from(1 << 30));
     let told = format!("{gib:.1} GiB, {:.0} %, of the data's disk are free", share * 100.0);
     let what = "a full disk refuses telemetry: make room, or keep less with collector.upkeep.raw_days and rollup_days";
-    Some(match () {
-        () if share < 0.03 || gib < 0.5 => Finding::broken(about, format!("{told}; {what}")),
-        () if share < 0.1 => Finding::warning(about, format!("{told}; {what}")),
-        () => Finding::ok(about, told),
+    Some(if share < 0.03 || gib < 0.5 {
+        Finding::broken(about, format!("{told}; {what}"))
+    } else if share < 0.1 {
+        Finding::warning(about, format!("{told}; {what}"))
+    } else {
+        Finding::ok(about, told)
     })
 }
 
@@ -141,10 +143,12 @@ fn tables(numbers: &Numbers) -> Option<Finding> {
     let behind = numbers.one("haldane_collector_oldest_uncommitted_seconds")?;
     let told = format!("the oldest acknowledged request that a table lacks is {} old", show(behind));
     let what = "it is safe in the log and visible, but tables cannot keep up or cannot be written: see the server's log";
-    Some(match () {
-        () if behind > 600.0 => Finding::broken(about, format!("{told}; {what}")),
-        () if behind > 60.0 => Finding::warning(about, format!("{told}; {what}")),
-        () => Finding::ok(about, "what was acknowledged is in the tables"),
+    Some(if behind > 600.0 {
+        Finding::broken(about, format!("{told}; {what}"))
+    } else if behind > 60.0 {
+        Finding::warning(about, format!("{told}; {what}"))
+    } else {
+        Finding::ok(about, "what was acknowledged is in the tables")
     })
 }
 
@@ -160,14 +164,12 @@ fn judging(numbers: &Numbers) -> Option<Finding> {
     let (took, failures) =
         (numbers.one("haldane_judge_round_seconds").unwrap_or(0.0), numbers.one("haldane_judge_failures_total").unwrap_or(0.0));
     let since = super::telemetry::now_seconds() - last;
-    Some(match () {
-        () if since > 120.0 => {
-            Finding::broken(about, format!("the last round ended {} ago: no verdict is new; see the server's log", show(since)))
-        }
-        () if failures > 0.0 => {
-            Finding::warning(about, format!("{failures} judgements could not be made since the start: the server's log says why"))
-        }
-        () => Finding::ok(about, format!("the last round took {took:.2} s")),
+    Some(if since > 120.0 {
+        Finding::broken(about, format!("the last round ended {} ago: no verdict is new; see the server's log", show(since)))
+    } else if failures > 0.0 {
+        Finding::warning(about, format!("{failures} judgements could not be made since the start: the server's log says why"))
+    } else {
+        Finding::ok(about, format!("the last round took {took:.2} s"))
     })
 }
 

@@ -12,7 +12,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use haldane_analyzer::traces::{TraceError, TraceSearch, calls, find_traces, operations, parse_trace_id, read_traces, services};
+use haldane_analyzer::traces::{Call, TraceError, TraceSearch, calls, find_traces, operations, parse_trace_id, read_traces, services};
 use haldane_store::{Classified as _, Fault, UnixNanos};
 use serde_json::{Value, json};
 
@@ -24,11 +24,11 @@ use crate::error::chain;
 const SERVICES_SINCE: Duration = Duration::from_secs(3 * 86_400);
 /// Operations are those of spans so lately: they are read span by span.
 const OPERATIONS_SINCE: Duration = Duration::from_secs(86_400);
-/// Where a search names no time it is about the last hour.
+/// Where a search, or a question for dependencies, names no time it is about the last hour.
 const SEARCHED: Duration = Duration::from_secs(3600);
 const TRACES_DEFAULT: usize = 20;
 const TRACES_MAX: usize = 1_500;
-/// Where no time is named dependencies are of the last hour; they may be of a week.
+/// Dependencies are of at most so long.
 const LOOK_BACK_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// The routes.
@@ -44,20 +44,19 @@ pub(super) fn routes() -> Router<Doors> {
 
 async fn list_services(State(doors): State<Doors>) -> Response {
     let since = doors.rollouts.now().minus(SERVICES_SINCE);
-    answer(services(&doors.engine, since).await.map(|names| names.into_iter().map(Value::from).collect()))
+    answer(services(&doors.engine, since).await, |name| json!(name))
 }
 
 async fn list_operations(State(doors): State<Doors>, Path(service): Path<String>) -> Response {
     let since = doors.rollouts.now().minus(OPERATIONS_SINCE);
-    answer(operations(&doors.engine, &service, since).await.map(|names| names.into_iter().map(Value::from).collect()))
+    answer(operations(&doors.engine, &service, since).await, |name| json!(name))
 }
 
 /// The form that newer clients ask for: with the span kinds, of which none is named here.
 async fn list_operations_of(State(doors): State<Doors>, RawQuery(query): RawQuery) -> Response {
     let Some(service) = Asked::new(query.as_deref()).text("service") else { return refused("the parameter service is needed") };
     let since = doors.rollouts.now().minus(OPERATIONS_SINCE);
-    let named = |name: String| json!({ "name": name, "spanKind": "" });
-    answer(operations(&doors.engine, &service, since).await.map(|names| names.into_iter().map(named).collect()))
+    answer(operations(&doors.engine, &service, since).await, |name| json!({ "name": name, "spanKind": "" }))
 }
 
 async fn search(State(doors): State<Doors>, RawQuery(query): RawQuery) -> Response {
@@ -67,10 +66,10 @@ async fn search(State(doors): State<Doors>, RawQuery(query): RawQuery) -> Respon
         let Some(ids) = ids.iter().take(TRACES_MAX).map(|id| parse_trace_id(id)).collect::<Option<Vec<_>>>() else {
             return refused("traceID has to be 1 to 32 hexadecimal digits");
         };
-        return answer(read_traces(&doors.engine, &ids, None).await.map(|traces| traces.iter().map(wire::trace).collect()));
+        return answer(read_traces(&doors.engine, &ids, None).await, wire::trace);
     }
     match asked.search(doors.rollouts.now()) {
-        Ok(search) => answer(find_traces(&doors.engine, &search).await.map(|traces| traces.iter().map(wire::trace).collect())),
+        Ok(search) => answer(find_traces(&doors.engine, &search).await, wire::trace),
         Err(wrong) => refused(&wrong),
     }
 }
@@ -84,7 +83,7 @@ async fn trace(State(doors): State<Doors>, Path(id): Path<String>, RawQuery(quer
     };
     match read_traces(&doors.engine, std::slice::from_ref(&id), within).await {
         Ok(traces) if traces.is_empty() => error(StatusCode::NOT_FOUND, "trace not found"),
-        traces => answer(traces.map(|traces| traces.iter().map(wire::trace).collect())),
+        traces => answer(traces, wire::trace),
     }
 }
 
@@ -99,8 +98,8 @@ async fn dependencies(State(doors): State<Doors>, RawQuery(query): RawQuery) -> 
         }
         Err(wrong) => return refused(&wrong),
     };
-    let link = |call: haldane_analyzer::traces::Call| json!({ "parent": call.parent, "child": call.child, "callCount": call.count });
-    answer(calls(&doors.engine, until.minus(look_back), until).await.map(|calls| calls.into_iter().map(link).collect()))
+    let link = |call: &Call| json!({ "parent": call.parent, "child": call.child, "callCount": call.count });
+    answer(calls(&doors.engine, until.minus(look_back), until).await, link)
 }
 
 /// The parameters of a request.
@@ -195,9 +194,11 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-fn answer(found: Result<Vec<Value>, TraceError>) -> Response {
+/// What was found, each in this form.
+fn answer<T>(found: Result<Vec<T>, TraceError>, form: impl Fn(&T) -> Value) -> Response {
     match found {
-        Ok(data) => {
+        Ok(found) => {
+            let data: Vec<Value> = found.iter().map(form).collect();
             let total = data.len();
             axum::Json(json!({ "data": data, "total": total, "limit": 0, "offset": 0, "errors": null })).into_response()
         }

@@ -6,7 +6,7 @@ CARGO ?= cargo
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench-judge bench-ingest bench-wal bench-rollouts bench-commits check-deploy check-image check-dashboards check-alerts kill-test build clients
+.PHONY: help demo test lint fmt bench-judge bench-ingest bench-wal bench-rollouts bench-pages bench-commits check-deploy check-image check-dashboards check-alerts kill-test build clients
 
 help: ## Says what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ bench-wal: need-rust ## What writing a group of the log costs, by the way it is 
 
 bench-rollouts: need-rust ## How late verdicts are when many services roll out at once, with QUERIES also beside heavy SQL; built for release, by hand. ROLLOUTS=200 MINUTES=10
 	$(CARGO) bench --locked --bench rollouts -- $(or $(ROLLOUTS),200) $(or $(MINUTES),10) $(or $(QUERIES),0)
+
+bench-pages: need-rust clients ## How soon pages show something in a browser, with many rollouts and many operations; built for release, by hand. ROLLOUTS=1000 OPERATIONS=500
+	$(CARGO) bench --locked --bench rollouts -- pages $(or $(ROLLOUTS),1000) $(or $(OPERATIONS),500)
 
 bench-commits: need-rust ## Whether commits and planning stay fast over very many commits; built for release, by hand. COMMITS=100000
 	$(CARGO) bench --locked --bench commits -- $(or $(COMMITS),100000)

@@ -179,7 +179,7 @@ asks_who_comes() {
     answers 401 GET "http://$api/metrics" none && answers 200 GET "http://$api/metrics" "$(secret prometheus-token)" &&
         answers 403 POST "http://$api/v1/tokens" "$(secret grafana-token)" '{"name": "x", "scopes": ["read"]}' &&
         answers 401 POST "http://$otlp/v1/traces" none '{"resourceSpans": []}' &&
-        answers 401 POST "http://$otlp/v1/traces" "$(secret grafana-token)" '{"resourceSpans": []}'
+        answers 403 POST "http://$otlp/v1/traces" "$(secret grafana-token)" '{"resourceSpans": []}'
 }
 # A span of now, as OTLP's JSON.
 span() {

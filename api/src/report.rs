@@ -3,7 +3,9 @@
 //! Always holds: names and messages come from telemetry, so they are escaped and cannot change the form of the report.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use haldane_analyzer::rollout::Story;
 use haldane_analyzer::verdict::{
     BaselineSource, ChangeVerdict, CheckVerdict, CulpritKind, CulpritVerdict, EffectVerdict, GroupVerdict, Measure, Outcome, SideVerdict,
     Verdict, VerdictDecision,
@@ -12,8 +14,8 @@ use haldane_analyzer::verdict::{
 /// Longest text taken from telemetry, in characters.
 const TEXT_MAX: usize = 300;
 
-/// The report on a verdict.
-pub fn markdown(verdict: &Verdict) -> String {
+/// The report on a verdict, and on what telemetry says beside it, where that was asked.
+pub fn markdown(verdict: &Verdict, story: Option<&Result<Story, String>>) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write_head(&mut out, verdict);
@@ -21,6 +23,11 @@ pub fn markdown(verdict: &Verdict) -> String {
     let _ = write_checks(&mut out, &verdict.checks, &verdict.groups);
     let _ = write_culprits(&mut out, &verdict.culprits);
     let _ = write_changes(&mut out, &verdict.changes);
+    let _ = match story {
+        None => Ok(()),
+        Some(Ok(story)) => write_story(&mut out, story),
+        Some(Err(why)) => writeln!(out, "## Who met it, and what differs\n\n{}\n", escape(why)),
+    };
     let _ = write_foot(&mut out, verdict);
     out
 }
@@ -134,6 +141,64 @@ fn write_changes(out: &mut String, changes: &[ChangeVerdict]) -> std::fmt::Resul
         writeln!(out, "- {}", escape(&change.reason))?;
     }
     writeln!(out)
+}
+
+fn write_story(out: &mut String, story: &Story) -> std::fmt::Result {
+    writeln!(out, "## Who met it, and what differs\n")?;
+    for fact in facts(story) {
+        writeln!(out, "- {}", escape(&fact))?;
+    }
+    let list = |values: &[String]| {
+        let values: Vec<String> = values.iter().map(|value| code(value)).collect();
+        if values.is_empty() { "nothing".to_owned() } else { values.join(", ") }
+    };
+    for attribute in &story.impact.attributes {
+        writeln!(out, "- {} is {} instead of {}", code(&attribute.key), list(&attribute.canary), list(&attribute.baseline))?;
+    }
+    for error in &story.impact.new_errors {
+        let name = if error.error_type.is_empty() { "error" } else { &error.error_type };
+        writeln!(out, "- only the canary fails with {}, {} times: {}", code(name), count(error.count), code(&error.message))?;
+    }
+    for message in story.impact.new_messages.iter().flatten() {
+        writeln!(out, "- only the canary logs, {} times: {} {}", count(message.count), escape(&message.severity), code(&message.message))?;
+    }
+    writeln!(out, "\n## What to do\n")?;
+    for (at, step) in story.next_steps.iter().enumerate() {
+        writeln!(out, "{}. {}", at + 1, escape(step))?;
+    }
+    writeln!(out)
+}
+
+/// Who met the regression and for how long, a sentence each, and what is not known.
+pub(crate) fn facts(story: &Story) -> Vec<String> {
+    let mut facts = Vec::new();
+    if story.requests_affected > 0 {
+        facts.push(format!(
+            "about {} requests failed or were slow that would not have been with the baseline, {} % of all of both versions",
+            count(story.requests_affected),
+            digits(story.share_of_requests * 100.0)
+        ));
+    }
+    if let Some(users) = story.impact.users {
+        facts.push(format!("{} of the {} users or sessions that the canary served met it", count(users.met), count(users.served)));
+    }
+    facts.extend(story.impact.failing_since.map(|at| format!("the canary's first failure was at {}", at.to_rfc3339())));
+    let since = if story.impact.failing_since.is_some() { "that" } else { "the start" };
+    facts.extend(story.time_to_detect.map(|took| format!("it was rolled back {} after {since}", span(took))));
+    if story.impact.new_messages.is_none() {
+        facts.push("the log records could not be read: whether there are new ones is not known".to_owned());
+    }
+    facts.extend(story.time_to_recover.map(|took| format!("the next good release came {} after the start", span(took))));
+    facts
+}
+
+/// "40 s", "12 min", "3.5 h".
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", digits(time.as_secs_f64() / 3_600.0)),
+    }
 }
 
 fn write_culprits(out: &mut String, culprits: &[CulpritVerdict]) -> std::fmt::Result {

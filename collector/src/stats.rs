@@ -40,13 +40,15 @@ pub enum Reason {
     Unsupported,
     /// It has no valid token.
     Unauthenticated,
+    /// Its token is known, and may not send.
+    Forbidden,
     /// The server made a mistake.
     Internal,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Overloaded,
         Self::Unavailable,
         Self::Slow,
@@ -54,6 +56,7 @@ impl Reason {
         Self::TooLarge,
         Self::Unsupported,
         Self::Unauthenticated,
+        Self::Forbidden,
         Self::Internal,
     ];
 
@@ -67,6 +70,7 @@ impl Reason {
             Self::TooLarge => "too_large",
             Self::Unsupported => "unsupported",
             Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
             Self::Internal => "internal",
         }
     }

@@ -12,6 +12,7 @@ pub mod access;
 pub mod clock;
 pub mod fault;
 pub mod histogram;
+pub mod template;
 
 pub mod schema;
 pub mod table;

@@ -40,7 +40,7 @@ async fn tokens_made_on_a_running_server_open_and_close_its_doors() {
         let request = client.post(format!("{}/v1/traces", world.http)).header("content-type", "application/json").body("{}");
         request.bearer_auth(token).send().await.unwrap().status().as_u16()
     };
-    assert_eq!((send("").await, send(&admin).await, send(&sender).await), (401, 401, 200), "from now on senders are asked");
+    assert_eq!((send("").await, send(&admin).await, send(&sender).await), (401, 403, 200), "from now on senders are asked");
     let listed = text(&run(&admin, &["token", "list"]).stdout);
     assert!(listed.contains("sender") && listed.contains("by token admin"), "{listed}");
     assert!(run(&admin, &["token", "revoke", "sender"]).status.success());

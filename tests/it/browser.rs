@@ -61,7 +61,7 @@ async fn a_rollout_is_followed_on_its_page_from_undecided_to_rolled_back() {
     }
     let report = world.get(&path).await.unwrap().as_str().unwrap().to_owned();
     assert!(report.contains("&lt;/pre&gt;&lt;script&gt;alert(1)") && !report.contains("<script>"), "{report}");
-    for section in ["history", "latency", "contributions", "errors", "traces", "timeline"] {
+    for section in ["history", "latency", "contributions", "errors", "traces", "differences", "timeline"] {
         assert!(report.contains(&format!("<section id=\"{section}\">")), "{section} is missing: {report}");
     }
     assert!(report.contains("<code>POST /pay</code>") && report.contains("Lost &lt;card&gt;"), "{report}");

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use haldane_store::clock::{Clock as _, SystemClock};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::traffic::Traffic;
+use crate::traffic::{Traffic, text};
 use crate::world::{World, until};
 
 async fn two_good_versions(world: &World, minutes: u64) -> Value {
@@ -103,11 +106,32 @@ async fn a_probe_that_fails_rolls_back_and_only_named_hosts_are_asked() {
     answering.abort();
 }
 
+/// Fifty records of one version, in the time of its traffic.
+async fn log(world: &World, version: &str, severity: &str, body: impl Fn(u64) -> String) {
+    let at = u64::try_from(SystemClock.now().minus(Duration::from_secs(120)).as_nanos()).unwrap();
+    let record = |number: u64| LogRecord {
+        time_unix_nano: at + number,
+        severity_number: if severity == "WARN" { 13 } else { 9 },
+        severity_text: severity.to_owned(),
+        body: text("", &body(number)).value,
+        ..LogRecord::default()
+    };
+    let attributes = vec![text("service.name", "payment"), text("service.version", version), text("deployment.environment.name", "shop")];
+    let scope = ScopeLogs { log_records: (0..50).map(record).collect(), ..ScopeLogs::default() };
+    let resource = Resource { attributes, ..Resource::default() };
+    let logs = ResourceLogs { resource: Some(resource), scope_logs: vec![scope], ..ResourceLogs::default() };
+    world.export("/v1/logs", &ExportLogsServiceRequest { resource_logs: vec![logs] }).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_record_of_a_rollback_says_who_met_it_and_what_else_differs() {
     let world = World::start().await;
     Traffic { service: "payment", version: "1.4.0", minutes: 4, requests: 2_000, fails_each: 0 }.send(&world).await;
     Traffic { service: "payment", version: "1.5.0", minutes: 4, requests: 2_000, fails_each: 5 }.send(&world).await;
+    for version in ["1.4.0", "1.5.0"] {
+        log(&world, version, "INFO", |number| format!("order {number} paid")).await;
+    }
+    log(&world, "1.5.0", "WARN", |number| format!("card {number} tried again after 30 ms")).await;
     let start = json!({
         "service": "payment", "environment": "shop", "started_at": SystemClock.now().minus(Duration::from_secs(300)).to_rfc3339(),
         "baseline": {"service.version": "1.4.0"}, "canary": {"service.version": "1.5.0"}, "metadata": {"commit": "3f2a91c"}
@@ -123,6 +147,14 @@ async fn the_record_of_a_rollback_says_who_met_it_and_what_else_differs() {
     assert!(impact["time_to_detect_seconds"].as_f64().unwrap() > 60.0);
     let expected = json!([{"key": "build.number", "baseline": ["build of 1.4.0"], "canary": ["build of 1.5.0"]}]);
     assert_eq!(record["differences"]["attributes"], expected);
+    let message = json!([{"severity": "WARN", "message": "card <num> tried again after <num> ms", "count": 50, "trace_id": ""}]);
+    assert_eq!(record["differences"]["new_messages"], message);
+    for path in [format!("/v1/rollouts/{id}/report.md"), format!("/rollouts/{id}?file=true")] {
+        let report = world.get(&path).await.unwrap().as_str().unwrap().to_owned();
+        for told in ["10 of the 50 users", "build of 1.5.0", "tried again after", "Roll the canary back, if the tool that deploys"] {
+            assert!(report.contains(told), "{path} does not say {told}: {report}");
+        }
+    }
     let steps = record["next_steps"].to_string();
     assert!(steps.contains("Roll the canary back") && steps.contains("Look at POST /pay, for example trace"), "{steps}");
     let unknown = world.get("/v1/rollouts/00000000-0000-0000-0000-000000000000/report.json").await.unwrap_err();

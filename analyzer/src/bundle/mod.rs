@@ -3,6 +3,7 @@
 //! The rows are the evidence (`kind` is `requests`, `error`, `call` or `sample`); policy, subject and verdict are JSON in the file's metadata, under
 //! `haldane.head` and `haldane.verdict`. Always holds: what was written reads back as it was.
 
+mod packed;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ use serde::{Deserialize, Serialize};
 use crate::judge::{Calibration, Decision, Evidence, Pairing, judge};
 use crate::policy::{Policy, PolicyError, PolicyOverrides};
 use crate::verdict::{self, ApprovalVerdict, StageVerdict, Verdict, VerdictDecision, VerdictSubject};
+
+pub use packed::PackedBundle;
+pub(crate) use packed::PackedCells;
 
 /// Of this layout. Another one is refused.
 const FORMAT: u32 = 2;
@@ -268,13 +272,13 @@ fn json(document: &impl Serialize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::judge::tests::world::World;
 
-    fn bundle(evidence: Evidence) -> Bundle {
+    pub(crate) fn bundle(evidence: Evidence) -> Bundle {
         let subject = VerdictSubject {
             rollout_id: "r1".into(),
             sequence: 3,

@@ -11,15 +11,15 @@ use haldane_store::schema::{BUCKET_SECONDS, OTHER_OPERATION};
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
 use super::columns::{Columns, optional, text, unsigned};
-use super::gather::{GatherError, Question};
-use crate::judge::{CallCount, Cell, ErrorCount, Evidence, Names, Pairing, Role};
+use super::gather::GatherError;
+use crate::judge::{CallCount, Cell, ErrorCount, Names, Role};
 
 type CellKey = (UnixNanos, Role, Arc<str>, Arc<str>);
 type ErrorKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
 type CallKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
 
 /// More keys of each kind than this are not held: a key takes some hundred bytes, and a judgement about a microsecond.
-const KEYS_MAX: usize = 300_000;
+pub(super) const KEYS_MAX: usize = 300_000;
 /// How wide the windows of requests become, step by step, where there are more.
 const WIDTHS: [Duration; 3] = [Duration::from_secs(BUCKET_SECONDS), Duration::from_secs(60), Duration::from_secs(300)];
 /// Then so many operations are kept apart, those with most requests.
@@ -35,8 +35,20 @@ pub(super) struct CellRows {
     cells: BTreeMap<CellKey, Cell>,
     errors: BTreeMap<ErrorKey, ErrorCount>,
     calls: BTreeMap<CallKey, CallCount>,
-    names: Names,
+    keys: Keys,
     keys_max: usize,
+}
+
+/// How rows become keys. A reading that goes on from another one takes it over.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keys {
+    grain: Grain,
+    names: Names,
+}
+
+/// What was given up because there was too much of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Grain {
     /// How often the cells became coarser.
     coarser: usize,
     /// Operations that are kept apart, once not all are.
@@ -49,18 +61,35 @@ pub(super) struct CellRows {
     called: Option<HashSet<Arc<str>>>,
 }
 
-impl Default for CellRows {
-    fn default() -> Self {
-        Self::new(KEYS_MAX)
+impl Keys {
+    /// How wide the windows are.
+    pub(super) fn window(&self) -> Duration {
+        WIDTHS[self.grain.coarser.min(WIDTHS.len() - 1)]
+    }
+
+    /// Whether the same rows become the same keys.
+    pub(super) fn are_as(&self, other: &Self) -> bool {
+        self.grain == other.grain
     }
 }
 
+impl Default for CellRows {
+    fn default() -> Self {
+        Self::with_keys(Keys::default())
+    }
+}
+
+/// Cells, errors and calls, each sorted by time.
+pub(super) type Finished = (Vec<Cell>, Vec<ErrorCount>, Vec<CallCount>);
+
 impl CellRows {
     fn new(keys_max: usize) -> Self {
-        let (cells, errors, calls) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let (coarser, fewer_errors, fewer_calls) = (0, 0, 0);
-        let (kept, fingerprints, called) = (None, None, None);
-        Self { cells, errors, calls, names: Names::default(), keys_max, coarser, kept, fewer_errors, fingerprints, fewer_calls, called }
+        Self { cells: BTreeMap::new(), errors: BTreeMap::new(), calls: BTreeMap::new(), keys: Keys::default(), keys_max }
+    }
+
+    /// None yet, and as coarse as an earlier reading.
+    pub(super) fn with_keys(keys: Keys) -> Self {
+        Self { keys, ..Self::new(KEYS_MAX) }
     }
 
     pub(super) fn add_cells(&mut self, role: Role, batch: &RecordBatch) -> Result<(), GatherError> {
@@ -78,39 +107,36 @@ impl CellRows {
         self.cells.len().max(self.errors.len()).max(self.calls.len())
     }
 
-    /// How wide the windows are.
-    pub(super) fn window(&self) -> Duration {
-        WIDTHS[self.coarser.min(WIDTHS.len() - 1)]
-    }
-
     /// Gives up what there is too much of. Requests become coarser for their own sake only: they decide, errors and calls explain.
     fn limit(&mut self) {
-        while self.cells.len() > self.keys_max && self.coarser < WIDTHS.len() - 1 + OPERATIONS_KEPT.len() {
-            self.coarser += 1;
-            if let Some(step) = self.coarser.checked_sub(WIDTHS.len()) {
+        while self.cells.len() > self.keys_max && self.keys.grain.coarser < WIDTHS.len() - 1 + OPERATIONS_KEPT.len() {
+            self.keys.grain.coarser += 1;
+            if let Some(step) = self.keys.grain.coarser.checked_sub(WIDTHS.len()) {
                 let requests = self.cells.values().map(|cell| (&cell.operation, cell.requests));
-                self.kept = Some(most_frequent(requests, OPERATIONS_KEPT[step]));
+                self.keys.grain.kept = Some(most_frequent(requests, OPERATIONS_KEPT[step]));
             }
             self.regroup_cells();
         }
-        while self.errors.len() > self.keys_max && self.fewer_errors < FINGERPRINTS_KEPT.len() {
-            let kept = FINGERPRINTS_KEPT[self.fewer_errors];
+        while self.errors.len() > self.keys_max && self.keys.grain.fewer_errors < FINGERPRINTS_KEPT.len() {
+            let kept = FINGERPRINTS_KEPT[self.keys.grain.fewer_errors];
             if kept < usize::MAX {
-                self.fingerprints = Some(most_frequent(self.errors.values().map(|error| (&error.fingerprint, error.count)), kept));
+                self.keys.grain.fingerprints =
+                    Some(most_frequent(self.errors.values().map(|error| (&error.fingerprint, error.count)), kept));
             }
-            self.fewer_errors += 1;
+            self.keys.grain.fewer_errors += 1;
             std::mem::take(&mut self.errors).into_values().for_each(|error| self.put_error(error));
         }
-        while self.calls.len() > self.keys_max && self.fewer_calls < NAMES_KEPT.len() {
-            self.called = Some(most_frequent(self.calls.values().map(|call| (&call.name, call.count)), NAMES_KEPT[self.fewer_calls]));
-            self.fewer_calls += 1;
+        while self.calls.len() > self.keys_max && self.keys.grain.fewer_calls < NAMES_KEPT.len() {
+            self.keys.grain.called =
+                Some(most_frequent(self.calls.values().map(|call| (&call.name, call.count)), NAMES_KEPT[self.keys.grain.fewer_calls]));
+            self.keys.grain.fewer_calls += 1;
             std::mem::take(&mut self.calls).into_values().for_each(|call| self.put_call(call));
         }
     }
 
     /// Adds all cells up anew under the keys that are left.
     fn regroup_cells(&mut self) {
-        let width = self.window();
+        let width = self.keys.window();
         for old in std::mem::take(&mut self.cells).into_values() {
             let cell = self.cell(old.at.bucket(width), old.cohort, &old.operation, &old.instance);
             cell.requests = cell.requests.saturating_add(old.requests);
@@ -123,15 +149,15 @@ impl CellRows {
 
     /// The name that an operation is counted under.
     fn operation(&mut self, operation: &str) -> Arc<str> {
-        let is_kept = self.kept.as_ref().is_none_or(|kept| kept.contains(operation));
-        self.names.get(if is_kept { operation } else { OTHER_OPERATION })
+        let is_kept = self.keys.grain.kept.as_ref().is_none_or(|kept| kept.contains(operation));
+        self.keys.names.get(if is_kept { operation } else { OTHER_OPERATION })
     }
 
     fn put_error(&mut self, error: ErrorCount) {
-        let operation = self.names.get(if self.fewer_errors > 0 { "" } else { &error.operation });
-        let instance = self.names.get(if self.fewer_errors > 1 { "" } else { &error.instance });
-        let is_kept = self.fingerprints.as_ref().is_none_or(|kept| kept.contains(&error.fingerprint));
-        let fingerprint = self.names.get(if is_kept { &error.fingerprint } else { OTHER_OPERATION });
+        let operation = self.keys.names.get(if self.keys.grain.fewer_errors > 0 { "" } else { &error.operation });
+        let instance = self.keys.names.get(if self.keys.grain.fewer_errors > 1 { "" } else { &error.instance });
+        let is_kept = self.keys.grain.fingerprints.as_ref().is_none_or(|kept| kept.contains(&error.fingerprint));
+        let fingerprint = self.keys.names.get(if is_kept { &error.fingerprint } else { OTHER_OPERATION });
         let error = ErrorCount { operation, instance, fingerprint, ..error };
         let key = (error.at, error.cohort, error.operation.clone(), error.instance.clone(), error.fingerprint.clone());
         match self.errors.entry(key) {
@@ -147,8 +173,8 @@ impl CellRows {
     }
 
     fn put_call(&mut self, call: CallCount) {
-        let is_kept = self.called.as_ref().is_none_or(|kept| kept.contains(&call.name));
-        let call = CallCount { name: self.names.get(if is_kept { &call.name } else { OTHER_OPERATION }), ..call };
+        let is_kept = self.keys.grain.called.as_ref().is_none_or(|kept| kept.contains(&call.name));
+        let call = CallCount { name: self.keys.names.get(if is_kept { &call.name } else { OTHER_OPERATION }), ..call };
         let key = (call.at, call.cohort, call.instance.clone(), call.kind.clone(), call.name.clone());
         match self.calls.entry(key) {
             Entry::Occupied(known) => {
@@ -171,7 +197,7 @@ impl CellRows {
         let counts = columns.column("duration_counts")?;
         let counts = counts.as_list_opt::<i32>().ok_or(columns.unexpected("duration_counts"))?;
         let (failed, slow) = (columns.texts("error_trace_id")?, columns.texts("slow_trace_id")?);
-        let width = self.window();
+        let width = self.keys.window();
         for (row, at) in times.iter().copied().enumerate() {
             let buckets = counts.value(row);
             let buckets = buckets.as_primitive_opt::<Int64Type>().ok_or(columns.unexpected("duration_counts"))?;
@@ -195,7 +221,7 @@ impl CellRows {
         let columns = Columns { table: "spans", batch };
         let (times, operations, instances) = (columns.times("time")?, columns.texts("operation")?, columns.texts("service_instance_id")?);
         let (errors, durations, traces) = (columns.longs("errors")?, columns.longs("duration_ns")?, columns.texts("trace_id")?);
-        let window = self.window();
+        let window = self.keys.window();
         for (row, at) in times.iter().enumerate() {
             let cell = self.cell(at.bucket(window), role, text(&operations, row), text(&instances, row));
             cell.requests += 1;
@@ -219,12 +245,12 @@ impl CellRows {
             let error = ErrorCount {
                 at,
                 cohort: role,
-                operation: self.names.get(text(&operations, row)),
-                instance: self.names.get(text(&instances, row)),
-                fingerprint: self.names.get(text(&fingerprints, row)),
-                source: self.names.get(text(&sources, row)),
-                error_type: self.names.get(text(&kinds, row)),
-                message: self.names.get(text(&messages, row)),
+                operation: self.keys.names.get(text(&operations, row)),
+                instance: self.keys.names.get(text(&instances, row)),
+                fingerprint: self.keys.names.get(text(&fingerprints, row)),
+                source: self.keys.names.get(text(&sources, row)),
+                error_type: self.keys.names.get(text(&kinds, row)),
+                message: self.keys.names.get(text(&messages, row)),
                 count: unsigned(&counts, row),
                 trace: optional(&traces, row),
             };
@@ -242,9 +268,9 @@ impl CellRows {
             let call = CallCount {
                 at,
                 cohort: role,
-                instance: self.names.get(text(&instances, row)),
-                kind: self.names.get(text(&kinds, row)),
-                name: self.names.get(text(&called, row)),
+                instance: self.keys.names.get(text(&instances, row)),
+                kind: self.keys.names.get(text(&kinds, row)),
+                name: self.keys.names.get(text(&called, row)),
                 count: unsigned(&counts, row),
                 errors: unsigned(&errors, row),
             };
@@ -254,20 +280,14 @@ impl CellRows {
         Ok(())
     }
 
-    /// All cells, errors and calls, sorted by time.
-    fn finish(self) -> (Vec<Cell>, Vec<ErrorCount>, Vec<CallCount>) {
-        (self.cells.into_values().collect(), self.errors.into_values().collect(), self.calls.into_values().collect())
-    }
-
-    /// All of it as evidence, with the concurrent pairing.
-    pub(super) fn into_evidence(self, question: &Question<'_>) -> Evidence {
-        let window = self.window();
-        let (cells, errors, calls) = self.finish();
-        Evidence { cells, errors, calls, ..Evidence::new(question.seed, Pairing::Concurrent, window, question.started_at, question.until) }
+    /// All of it, and how it was told apart.
+    pub(super) fn finish(self) -> (Finished, Keys) {
+        let finished = (self.cells.into_values().collect(), self.errors.into_values().collect(), self.calls.into_values().collect());
+        (finished, self.keys)
     }
 
     fn cell(&mut self, at: UnixNanos, cohort: Role, operation: &str, instance: &str) -> &mut Cell {
-        let (operation, instance) = (self.operation(operation), self.names.get(instance));
+        let (operation, instance) = (self.operation(operation), self.keys.names.get(instance));
         let key = (at, cohort, operation.clone(), instance.clone());
         self.cells.entry(key).or_insert_with(|| Cell::new(at, cohort, operation, instance))
     }
@@ -290,7 +310,7 @@ mod tests {
     use super::*;
 
     fn cell(rows: &mut CellRows, second: i64, operation: &str, instance: &str) {
-        let at = UnixNanos::from_seconds(second).bucket(rows.window());
+        let at = UnixNanos::from_seconds(second).bucket(rows.keys.window());
         let cell = rows.cell(at, Role::Canary, operation, instance);
         cell.requests += 1;
         cell.durations.record(1e6);
@@ -307,7 +327,7 @@ mod tests {
                 }
             }
         }
-        (rows.window(), rows.finish().0)
+        (rows.keys.window(), rows.finish().0.0)
     }
 
     #[test]

@@ -9,6 +9,7 @@ use haldane_store::{Classified, Environment, Fault, ServiceName, UnixNanos};
 
 use super::cells::CellRows;
 use super::columns;
+use super::onward::{Earlier, Gathered, Open};
 use super::predicate::{Source, source_of, where_clause};
 use super::selector::Selector;
 use super::sql;
@@ -65,10 +66,25 @@ impl Classified for GatherError {
 /// Reads all cells and errors of both cohorts. The pairing is concurrent; the caller may choose the other one. Of a service that is too large for windows
 /// of 10 s, windows of a minute or more are made, and its rarest operations are put together.
 pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<Evidence, GatherError> {
-    let from = question.from();
-    let mut rows = CellRows::default();
-    for (role, selector, since) in [(Role::Baseline, question.baseline, from), (Role::Canary, question.canary, question.started_at)] {
-        let range = format!("time >= {} AND time < {}", instant(since), instant(question.until));
+    Ok(gather_on(engine, question, None).await?.evidence)
+}
+
+/// As [`gather`], going on from an earlier reading.
+pub(crate) async fn gather_on(engine: &Engine, question: &Question<'_>, earlier: Option<Earlier<'_>>) -> Result<Gathered, GatherError> {
+    let mut open = Open::new(question, earlier);
+    loop {
+        if let Some(gathered) = open.close(read(engine, &open).await?) {
+            return Ok(gathered);
+        }
+        open = Open::whole(question);
+    }
+}
+
+async fn read(engine: &Engine, open: &Open<'_>) -> Result<CellRows, GatherError> {
+    let question = open.question;
+    let mut rows = open.rows();
+    for (role, selector) in [(Role::Baseline, question.baseline), (Role::Canary, question.canary)] {
+        let range = format!("time >= {} AND time < {}", instant(open.since(role)), instant(question.until));
         let chosen = where_clause(question.service, question.environment, selector);
         let sql = match source_of(selector) {
             Source::Rollups => sql::red_sql(&chosen.rollups, &range),
@@ -82,7 +98,7 @@ pub(crate) async fn gather(engine: &Engine, question: &Question<'_>) -> Result<E
             engine.each(&sql, |batch| rows.add_calls(role, batch)).await?;
         }
     }
-    Ok(rows.into_evidence(question))
+    Ok(rows)
 }
 
 /// How many rows [`gather`] would read for the baseline.

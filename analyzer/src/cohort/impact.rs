@@ -2,10 +2,12 @@
 //!
 //! Left out on purpose: any part in a decision. These are for people, and read what is still kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::{Array as _, RecordBatch};
 use haldane_store::UnixNanos;
+use haldane_store::fault::chain;
+use haldane_store::template::template_of;
 
 use super::columns::{Columns, strings, text, unsigned};
 use super::gather::{GatherError, Question};
@@ -20,6 +22,12 @@ const SPANS_READ: usize = 500;
 const VALUES_MAX: usize = 5;
 /// Most attributes, and most errors, that are told.
 const TOLD_MAX: usize = 20;
+/// So many of the newest log records of a cohort are looked at,
+const RECORDS_READ: usize = 10_000;
+/// and so many kinds, those of the newest records, are told apart.
+const KINDS_MAX: usize = 2_000;
+/// What only the canary writes is told if the baseline would have written it so often: with fewer it may be chance.
+const EXPECTED_MIN: f64 = 10.0;
 /// Attributes that name an instance, a process or the selector's own: they differ between any two.
 const PLACES: &[&str] = &[
     "service.instance.id",
@@ -48,6 +56,8 @@ pub struct Impact {
     pub attributes: Vec<ChangedAttribute>,
     /// Errors that only the canary has, the most frequent first.
     pub new_errors: Vec<NewError>,
+    /// What only the canary logs below `ERROR`, the most frequent first; `None` if that could not be read.
+    pub new_messages: Option<Vec<NewMessage>>,
 }
 
 /// Users or sessions.
@@ -85,6 +95,19 @@ pub struct NewError {
     pub trace_id: String,
 }
 
+/// A kind of log record, below `ERROR`, that only the canary writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// As the record says, such as `WARN`; empty if it does not.
+    pub severity: String,
+    /// With what varies replaced.
+    pub message: String,
+    /// How often it was seen among the newest records.
+    pub count: u64,
+    /// One trace in which it was written, if any.
+    pub trace_id: String,
+}
+
 /// Reads it. A request met the regression when it failed, or took longer than `slower_than_ns`.
 pub(crate) async fn impact(engine: &Engine, question: &Question<'_>, slower_than_ns: Option<f64>) -> Result<Impact, GatherError> {
     Ok(Impact {
@@ -92,6 +115,14 @@ pub(crate) async fn impact(engine: &Engine, question: &Question<'_>, slower_than
         failing_since: failing_since(engine, question).await?,
         attributes: attributes(engine, question).await?,
         new_errors: new_errors(engine, question).await?,
+        // Records may be large and many: the rest is worth telling without them.
+        new_messages: match new_messages(engine, question).await {
+            Ok(messages) => Some(messages),
+            Err(error) => {
+                tracing::warn!(service = %question.service, error = chain(&error), "cannot read the log records of a rollout for its report");
+                None
+            }
+        },
     })
 }
 
@@ -207,6 +238,59 @@ async fn new_errors(engine: &Engine, question: &Question<'_>) -> Result<Vec<NewE
         }));
     }
     Ok(errors)
+}
+
+/// The kinds of log records below `ERROR` among the newest of a cohort, and how many records were looked at.
+#[derive(Debug, Default)]
+struct Written {
+    kinds: HashMap<(String, String), (u64, String)>,
+    records: u64,
+}
+
+impl Written {
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), GatherError> {
+        let columns = Columns { table: "logs", batch };
+        let (severities, bodies, traces) = (columns.texts("severity_text")?, columns.texts("body")?, columns.texts("trace_id")?);
+        for row in 0..batch.num_rows() {
+            self.records += 1;
+            let kind = (text(&severities, row).to_owned(), template_of(text(&bodies, row)));
+            if self.kinds.len() < KINDS_MAX || self.kinds.contains_key(&kind) {
+                let known = self.kinds.entry(kind).or_insert_with(|| (0, text(&traces, row).to_owned()));
+                known.0 += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn written(engine: &Engine, question: &Question<'_>, selector: &Selector, since: UnixNanos) -> Result<Written, GatherError> {
+    let chosen = where_clause(question.service, question.environment, selector).spans;
+    let sql = format!(
+        "SELECT severity_text, body, trace_id FROM (SELECT severity_text, substr(body, 1, 512) AS body, trace_id, time FROM logs WHERE {chosen} AND time >= {} AND time < {} AND coalesce(severity_number, 0) < 17
+         AND body IS NOT NULL) ORDER BY time DESC LIMIT {RECORDS_READ}",
+        instant(since),
+        instant(question.until)
+    );
+    let mut written = Written::default();
+    engine.each(&sql, |batch| written.add(batch)).await?;
+    Ok(written)
+}
+
+async fn new_messages(engine: &Engine, question: &Question<'_>) -> Result<Vec<NewMessage>, GatherError> {
+    let canary = written(engine, question, question.canary, question.started_at).await?;
+    if canary.records == 0 {
+        return Ok(Vec::new());
+    }
+    let baseline = written(engine, question, question.baseline, question.from()).await?;
+    // Where kinds were left out, nobody knows what is new.
+    let known = |kind: &(String, String)| baseline.kinds.contains_key(kind) || baseline.kinds.len() >= KINDS_MAX;
+    let share = baseline.records as f64 / canary.records as f64;
+    let new = canary.kinds.into_iter().filter(|(kind, (count, _))| !known(kind) && *count as f64 * share >= EXPECTED_MIN);
+    let mut told: Vec<NewMessage> =
+        new.map(|((severity, message), (count, trace_id))| NewMessage { severity, message, count, trace_id }).collect();
+    told.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.message.cmp(&b.message)));
+    told.truncate(TOLD_MAX);
+    Ok(told)
 }
 
 fn range(question: &Question<'_>) -> String {

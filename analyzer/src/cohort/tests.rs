@@ -5,7 +5,8 @@ use haldane_store::{Environment, ServiceName, TableName, Tables, UnixNanos};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::judge::Role;
+use crate::bundle::PackedCells;
+use crate::judge::{Evidence, Role};
 use crate::query::{Engine, QueryError, QueryLimits};
 
 /// Rows as JSON; columns that are not named are null.
@@ -116,14 +117,82 @@ async fn what_is_read_together_is_what_is_read_alone() {
     let questions: Vec<Question<'_>> =
         places.iter().map(|(service, environment, cohorts)| question(service, environment, cohorts)).collect();
     assert!(questions.iter().all(can_share));
-    let together = gather_together(&engine, &questions).await.unwrap();
+    let anew: Vec<_> = questions.iter().map(|question| (question.clone(), None)).collect();
+    let together = gather_together(&engine, &anew).await.unwrap();
     for (question, together) in questions.iter().zip(together) {
-        assert_eq!(together, Some(gather(&engine, question).await.unwrap()), "{question:?}");
+        assert_eq!(together.unwrap().join(question, None).unwrap().evidence, gather(&engine, question).await.unwrap(), "{question:?}");
     }
     let seen = gather(&engine, &questions[1]).await.unwrap();
     assert!(seen.cells.len() == 3 && seen.errors.len() > 1 && seen.calls.len() > 1, "{seen:?}");
     let apart = (Selector::parse("tenant=a").unwrap(), versions.1.clone());
     assert!(!can_share(&question(&places[0].0, &places[0].1, &apart)), "spans are read alone");
+}
+
+/// Requests, calls and errors of both versions each second for ten minutes.
+fn ten_minutes() -> Vec<(TableName, Vec<Value>)> {
+    let (mut red, mut errors) = (Vec::new(), Vec::new());
+    for second in 0..600 {
+        let version = if second % 3 == 0 { "2" } else { "1" };
+        let (_, row) = request(second, version, second % 7 == 0);
+        let mut call = row.as_object().unwrap().clone();
+        call.insert("span_kind".to_owned(), json!("CLIENT"));
+        red.extend([row, Value::Object(call)]);
+        errors.push(
+            json!({"time": at(second - second % 10), "service_name": "payment", "deployment_environment_name": "shop", "service_version": version,
+            "service_instance_id": "i1", "operation": "POST /pay", "fingerprint": format!("f{}", second % 4), "source": "exception", "error_type": "Boom",
+            "message": "m", "count": 1, "trace_id": "t9"}),
+        );
+    }
+    vec![(TableName::Red, red), (TableName::Errors, errors)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_on_from_an_earlier_reading_finds_what_a_whole_one_finds() {
+    let (_dir, engine) = engine_over(ten_minutes()).await;
+    let (service, environment) = (ServiceName::parse("payment").unwrap(), Environment::parse("shop").unwrap());
+    let cohorts = (Selector::version("1").unwrap(), Selector::version("2").unwrap());
+    let until = |second: i64| Question { until: UnixNanos::from_seconds(1_000_000 + second), ..question(&service, &environment, &cohorts) };
+    let mut known = gather_on(&engine, &until(100), None).await.unwrap();
+    let mut went_on = 0;
+    for second in [110, 120, 180, 190, 400, 410, 600] {
+        let question = until(second);
+        let whole = gather(&engine, &question).await.unwrap();
+        let cells = PackedCells::new(&known.evidence.cells);
+        let earlier = Earlier { evidence: &known.evidence, cells: &cells, keys: &known.keys };
+        let together = gather_together(&engine, &[(question.clone(), Some(earlier))]).await.unwrap().remove(0);
+        let together = together.unwrap().join(&question, Some(earlier)).unwrap();
+        let alone = gather_on(&engine, &question, Some(earlier)).await.unwrap();
+        assert!(whole.cells.len() > 5 && whole.errors.len() > 5 && whole.calls.len() > 5);
+        assert_eq!((&together.evidence, &alone.evidence), (&whole, &whole), "up to {second} s");
+        assert_eq!(alone.is_whole, together.is_whole);
+        went_on += i32::from(!alone.is_whole);
+        known = alone;
+    }
+    assert_eq!(went_on, 5, "only the first two are too young to have anything settled");
+    let later = Question { started_at: UnixNanos::from_seconds(1_000_300), ..until(600) };
+    let cells = PackedCells::new(&known.evidence.cells);
+    let earlier = Earlier { evidence: &known.evidence, cells: &cells, keys: &known.keys };
+    let next_stage = gather_on(&engine, &later, Some(earlier)).await.unwrap();
+    assert!(next_stage.is_whole && next_stage.evidence == gather(&engine, &later).await.unwrap(), "another stage is another question");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_on_reads_the_last_minute_again_and_nothing_before() {
+    let (service, environment) = (ServiceName::parse("payment").unwrap(), Environment::parse("shop").unwrap());
+    let cohorts = (Selector::version("1").unwrap(), Selector::version("2").unwrap());
+    let until = |second: i64| Question { until: UnixNanos::from_seconds(1_000_000 + second), ..question(&service, &environment, &cohorts) };
+    let (_dir, engine) = engine_over(ten_minutes()).await;
+    let known = gather_on(&engine, &until(300), None).await.unwrap();
+    // Whatever stood in the tables before is no longer there; in the last minute there is more.
+    let mut late: Vec<(TableName, Vec<Value>)> = ten_minutes();
+    late[0].1.retain(|row| row["time"].as_str().unwrap() >= at(240).as_str());
+    late[0].1.push(request(245, "2", true).1);
+    let (_dir, engine) = engine_over(late).await;
+    let cells = PackedCells::new(&known.evidence.cells);
+    let earlier = Earlier { evidence: &known.evidence, cells: &cells, keys: &known.keys };
+    let on = gather_on(&engine, &until(310), Some(earlier)).await.unwrap();
+    let requests = |evidence: &Evidence| evidence.cells.iter().map(|cell| cell.requests).sum::<u64>();
+    assert_eq!(requests(&on.evidence), requests(&known.evidence) + 10 + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

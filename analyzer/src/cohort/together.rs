@@ -12,14 +12,17 @@ use haldane_store::UnixNanos;
 use super::cells::CellRows;
 use super::columns::{Columns, text};
 use super::gather::{GatherError, Question};
+use super::onward::{Earlier, News, Open};
 use super::predicate::{ROLLUP_COLUMNS, Source, source_of};
 use super::selector::Selector;
 use super::sql;
-use crate::judge::{Evidence, Role};
+use crate::judge::Role;
 use crate::query::{Engine, instant, literal};
 
-/// So many are read together: the evidence of all of them is in memory at once.
+/// So many are read together as a whole: the evidence of all of them is in memory at once.
 pub(crate) const TOGETHER_MAX: usize = 25;
+/// So many that go on from an earlier reading are: of most there are a few windows.
+pub(crate) const ONWARD_MAX: usize = 250;
 /// With more keys of a kind, one is read alone.
 const KEYS_MAX: usize = 20_000;
 
@@ -28,12 +31,16 @@ pub(crate) fn can_share(question: &Question<'_>) -> bool {
     [question.baseline, question.canary].iter().all(|selector| source_of(selector) == Source::Rollups)
 }
 
-/// The evidence of each question, in their order; `None` where one is too large to be read with others. At most [`TOGETHER_MAX`] questions, all of which
-/// [`can_share`], and no two on one service and environment.
-pub(crate) async fn gather_together(engine: &Engine, questions: &[Question<'_>]) -> Result<Vec<Option<Evidence>>, GatherError> {
-    let mut sharing = Sharing::new(questions);
-    let Some(range) = range_of(questions) else { return Ok(Vec::new()) };
-    let mut names: Vec<String> = questions.iter().map(|question| literal(question.service.as_str())).collect();
+/// What is read of each question, in their order, to be joined with what was known of it; `None` where it is too much to be read with others. All of them
+/// [`can_share`], and no two are on one service and environment.
+pub(crate) async fn gather_together(
+    engine: &Engine,
+    questions: &[(Question<'_>, Option<Earlier<'_>>)],
+) -> Result<Vec<Option<News>>, GatherError> {
+    let open: Vec<Open<'_>> = questions.iter().map(|(question, earlier)| Open::new(question, *earlier)).collect();
+    let mut sharing = Sharing::new(&open);
+    let Some(range) = range_of(&open) else { return Ok(Vec::new()) };
+    let mut names: Vec<String> = questions.iter().map(|(question, _)| literal(question.service.as_str())).collect();
     names.sort();
     names.dedup();
     let chosen = format!("service_name IN ({})", names.join(", "));
@@ -43,9 +50,9 @@ pub(crate) async fn gather_together(engine: &Engine, questions: &[Question<'_>])
     Ok(sharing.finish())
 }
 
-fn range_of(questions: &[Question<'_>]) -> Option<String> {
-    let from = questions.iter().map(Question::from).min()?;
-    let until = questions.iter().map(|question| question.until).max()?;
+fn range_of(open: &[Open<'_>]) -> Option<String> {
+    let from = open.iter().map(|open| open.since(Role::Baseline)).min()?;
+    let until = open.iter().map(|open| open.question.until).max()?;
     Some(format!("time >= {} AND time < {}", instant(from), instant(until)))
 }
 
@@ -57,16 +64,17 @@ enum Kind {
 }
 
 struct Sharing<'a> {
-    questions: &'a [Question<'a>],
+    open: &'a [Open<'a>],
     by_place: HashMap<(&'a str, &'a str), usize>,
     /// `None` once there are too many.
     rows: Vec<Option<CellRows>>,
 }
 
 impl<'a> Sharing<'a> {
-    fn new(questions: &'a [Question<'a>]) -> Self {
-        let by_place = questions.iter().enumerate().map(|(at, question)| ((question.service.as_str(), question.environment.as_str()), at));
-        Self { questions, by_place: by_place.collect(), rows: questions.iter().map(|_| Some(CellRows::default())).collect() }
+    fn new(open: &'a [Open<'a>]) -> Self {
+        let places = open.iter().map(|open| (open.question.service.as_str(), open.question.environment.as_str()));
+        let by_place = places.enumerate().map(|(at, place)| (place, at)).collect();
+        Self { open, by_place, rows: open.iter().map(|open| Some(open.rows())).collect() }
     }
 
     /// Hands each row to the question and the cohort that it belongs to.
@@ -79,12 +87,10 @@ impl<'a> Sharing<'a> {
             }
         }
         for (at, rows) in rows_of {
-            let question = &self.questions[at];
-            for (role, selector, since) in
-                [(Role::Baseline, question.baseline, question.from()), (Role::Canary, question.canary, question.started_at)]
-            {
+            let (open, question) = (&self.open[at], self.open[at].question);
+            for (role, selector) in [(Role::Baseline, question.baseline), (Role::Canary, question.canary)] {
                 let mut chosen = vec![false; batch.num_rows()];
-                for row in rows.iter().copied().filter(|row| places.is_of(*row, selector, since, question.until)) {
+                for row in rows.iter().copied().filter(|row| places.is_of(*row, selector, open.since(role), question.until)) {
                     chosen[row] = true;
                 }
                 if chosen.contains(&true)
@@ -105,9 +111,8 @@ impl<'a> Sharing<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Vec<Option<Evidence>> {
-        let questions = self.questions.iter();
-        questions.zip(self.rows).map(|(question, rows)| Some(rows?.into_evidence(question))).collect()
+    fn finish(self) -> Vec<Option<News>> {
+        self.rows.into_iter().map(|rows| rows.map(News)).collect()
     }
 }
 

@@ -105,7 +105,7 @@ impl Cell {
 }
 
 /// Names of cells and errors: the same one is the same text in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Names(HashSet<Arc<str>>);
 
 impl Names {

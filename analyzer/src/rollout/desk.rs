@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use haldane_store::clock::SharedClock;
 use haldane_store::ledger::{Ending, Inserted, Last, Ledger, LedgerError, Replaced, RolloutQuery, VerdictRow};
 use haldane_store::{Environment, ServiceName, UnixNanos};
@@ -12,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::detect;
 use super::error::{CancelError, FindError, ReadError, StartError};
+use super::grounds::Grounds;
 use super::model::{
     Origin, PersonalDecision, Rollout, RolloutFilter, RolloutId, RolloutPage, RolloutState, ServiceSummary, StartRollout, Started,
     VerdictFilter,
@@ -35,6 +35,8 @@ const ATTEMPTS_SEEN: u32 = 50;
 const PAGE_MAX: u32 = 500;
 /// A plan takes seconds of a processor, an analysis about one.
 const ASKED_AT_ONCE: usize = 1;
+/// A story reads spans and log records, a file of evidence takes memory.
+const TOLD_AT_ONCE: usize = 2;
 
 /// The rollouts of this installation. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -45,6 +47,8 @@ pub struct Rollouts {
     live: Arc<Live>,
     /// Who may have something computed at once.
     pub(super) asking: Arc<Semaphore>,
+    /// Who may have a story told, or a file of evidence written, at once.
+    pub(super) telling: Arc<Semaphore>,
     policies: PolicyFolder,
 }
 
@@ -55,19 +59,19 @@ struct Live {
     bell: watch::Sender<u64>,
 }
 
-/// A verdict, and the file of what it rests on, unless that was too large.
+/// A verdict, and what it rests on, unless that was too large.
 #[derive(Debug, Clone)]
 pub(super) struct Judged {
     pub(super) verdict: Arc<Verdict>,
-    pub(super) evidence: Option<Bytes>,
+    pub(super) grounds: Option<Grounds>,
 }
 
 impl Rollouts {
     /// The rollouts that the ledger holds.
     pub fn new(ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
         let live = Live { verdicts: RwLock::default(), bell: watch::Sender::new(0) };
-        let (live, asking) = (Arc::new(live), Arc::new(Semaphore::new(ASKED_AT_ONCE)));
-        Self { ledger, engine, clock, live, asking, policies: PolicyFolder::default() }
+        let (asking, telling) = (Arc::new(Semaphore::new(ASKED_AT_ONCE)), Arc::new(Semaphore::new(TOLD_AT_ONCE)));
+        Self { ledger, engine, clock, live: Arc::new(live), asking, telling, policies: PolicyFolder::default() }
     }
 
     /// The same, with policies from a folder.
@@ -303,15 +307,19 @@ impl Rollouts {
     /// # Errors
     /// When there is no such rollout, or the ledger cannot be read.
     pub async fn verdict(&self, id: &RolloutId) -> Result<Verdict, FindError> {
-        let rollout = self.get(id).await?;
-        if let Some(judged) = self.cached(&rollout) {
+        Ok(self.verdict_of(&self.get(id).await?).await?)
+    }
+
+    /// As [`Self::verdict`], of a rollout that was read just now.
+    pub(super) async fn verdict_of(&self, rollout: &Rollout) -> Result<Verdict, LedgerError> {
+        if let Some(judged) = self.cached(rollout) {
             return Ok(Verdict::clone(&judged.verdict));
         }
-        let latest = match self.ledger.latest_verdict(id.as_str()).await? {
+        let latest = match self.ledger.latest_verdict(rollout.id.as_str()).await? {
             Some(row) => Some(read_verdict(&row)?),
             None => None,
         };
-        Ok(standing::verdict(&rollout, latest))
+        Ok(standing::verdict(rollout, latest))
     }
 
     /// Verdicts as they were written, the newest first. What another version wrote differently is left out.
@@ -341,18 +349,6 @@ impl Rollouts {
                 return Ok(verdict);
             }
         }
-    }
-
-    /// What the newest verdict rests on, as a [`crate::bundle::Bundle`]'s file. `None` before the first one of this run of the program, and
-    /// where it was too large or too old to be kept.
-    ///
-    /// # Errors
-    /// When there is no such rollout, or the ledger cannot be read.
-    pub async fn evidence(&self, id: &RolloutId) -> Result<Option<Bytes>, FindError> {
-        if let Some(judged) = self.cached(&self.get(id).await?) {
-            return Ok(judged.evidence);
-        }
-        Ok(self.ledger.evidence(id.as_str()).await?.map(Bytes::from))
     }
 
     /// The services that have sent requests in the last day, with their versions.
@@ -392,7 +388,8 @@ impl Rollouts {
             document,
         };
         let told = trail::judged(rollout, before, verdict, now, ending.as_ref());
-        let last = ending.map(|ending| Last { ending, evidence: judged.evidence.as_ref().map(|file| file.to_vec()) });
+        let file = |grounds: &Grounds| if let Grounds::File(file) = grounds { Some(file.to_vec()) } else { None };
+        let last = ending.map(|ending| Last { ending, evidence: judged.grounds.as_ref().and_then(file) });
         if self.ledger.append_verdict((&row, rollout.stage), last.as_ref(), &told).await? && last.is_none() {
             self.live.verdicts.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), judged);
             self.ring();
@@ -408,7 +405,7 @@ impl Rollouts {
     }
 
     /// Of one that has ended, whoever ended it, the ledger alone knows.
-    fn cached(&self, rollout: &Rollout) -> Option<Judged> {
+    pub(super) fn cached(&self, rollout: &Rollout) -> Option<Judged> {
         let verdicts = self.live.verdicts.read().unwrap_or_else(PoisonError::into_inner);
         let judged = verdicts.get(&rollout.id).filter(|judged| rollout.ended_at.is_none() && rollout.is_of_this_stage(&judged.verdict));
         judged.cloned()

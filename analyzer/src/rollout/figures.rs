@@ -175,7 +175,7 @@ impl Figures {
             if !seen.insert((rollout.service.clone(), rollout.environment.clone())) || !lately {
                 continue;
             }
-            if let Ok(verdict) = desk.verdict(&rollout.id).await {
+            if let Ok(verdict) = desk.verdict_of(&rollout).await {
                 told.push(newest_of(&rollout, &verdict));
             }
         }

@@ -5,13 +5,16 @@
 
 mod asked;
 mod calibrator;
+mod consequence;
 mod deployments;
 mod desk;
 mod detect;
 mod error;
 mod figures;
+mod grounds;
 mod lately;
 mod markers;
+mod memory;
 mod model;
 mod probes;
 mod record;
@@ -26,6 +29,7 @@ pub use deployments::DeploymentFigures;
 pub use desk::Rollouts;
 pub use error::{AdvanceError, CancelError, FindError, ReadError, StartError};
 pub use figures::{Figures, LiveFigures, OutboxFigures, RolloutFigures, RoundFigures};
+pub use grounds::{EvidenceError, Grounds};
 pub use lately::{MinuteLately, VersionLately, minutes_lately, versions_lately};
 pub use markers::{Marker, MarkerKind};
 pub use model::{

@@ -59,14 +59,32 @@ impl Probes {
         known.retain(|(id, _), _| live.iter().any(|rollout| rollout.id == *id));
     }
 
-    /// Asks each address of the policy once, and adds all answers so far to the evidence.
-    pub(super) async fn ask(&self, rollout: &Rollout, policy: &Policy, now: UnixNanos, evidence: &mut Evidence) {
+    /// Asks each address of the policy once.
+    pub(super) async fn ask(&self, rollout: &Rollout, policy: &Policy, now: UnixNanos) {
         let probed = policy.gates().iter().filter_map(|gate| match &gate.limit {
             Limit::Probe { url, status, .. } => Some(async move { (gate, *status, self.answer(url).await) }),
             Limit::ErrorRate { .. } | Limit::Latency { .. } | Limit::Resource { .. } | Limit::Traffic { .. } => None,
         });
         for (gate, status, answered) in futures::future::join_all(probed).await {
-            self.note(rollout, gate, now, (status, answered), evidence);
+            self.note(rollout, gate, now, (status, answered));
+        }
+    }
+
+    /// Adds all answers so far to the evidence.
+    pub(super) fn tell(&self, rollout: &Rollout, policy: &Policy, evidence: &mut Evidence) {
+        let all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for gate in policy.gates() {
+            let Some(known) = all.get(&(rollout.id.clone(), gate.name.clone())) else { continue };
+            let check: Arc<str> = gate.name.as_str().into();
+            let sample = |answer: &Answer| Sample {
+                at: answer.at,
+                cohort: Role::Canary,
+                check: check.clone(),
+                instance: "".into(),
+                value: if answer.right { 1.0 } else { 0.0 },
+            };
+            evidence.samples.extend(known.answers.iter().map(sample));
+            evidence.unreadable.extend(known.why.iter().map(|why| (check.clone(), why.clone())));
         }
     }
 
@@ -80,14 +98,7 @@ impl Probes {
         Ok(prober.status(url).await)
     }
 
-    fn note(
-        &self,
-        rollout: &Rollout,
-        gate: &Gate,
-        at: UnixNanos,
-        (wanted, answered): (u16, Result<Result<u16, String>, String>),
-        evidence: &mut Evidence,
-    ) {
+    fn note(&self, rollout: &Rollout, gate: &Gate, at: UnixNanos, (wanted, answered): (u16, Result<Result<u16, String>, String>)) {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry((rollout.id.clone(), gate.name.clone())).or_default();
         let (right, why) = match answered {
@@ -102,15 +113,5 @@ impl Probes {
         known.answers.retain(|answer| answer.at >= rollout.judged_from());
         let over = known.answers.len().saturating_sub(ANSWERS_MAX);
         known.answers.drain(..over);
-        let check: Arc<str> = gate.name.as_str().into();
-        let sample = |answer: &Answer| Sample {
-            at: answer.at,
-            cohort: Role::Canary,
-            check: check.clone(),
-            instance: "".into(),
-            value: if answer.right { 1.0 } else { 0.0 },
-        };
-        evidence.samples.extend(known.answers.iter().map(sample));
-        evidence.unreadable.extend(known.why.iter().map(|why| (check.clone(), why.clone())));
     }
 }

@@ -1,14 +1,12 @@
 //! Judges every live rollout again and again, and looks for new versions.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use haldane_store::clock::SharedClock;
 use haldane_store::fault::chain;
-use haldane_store::ledger::{Ending, Ledger, LedgerError};
+use haldane_store::ledger::{Ledger, LedgerError};
 use haldane_store::name::hash_of;
 use haldane_store::schema::BUCKET_SECONDS;
 use haldane_store::{Classified, Fault, UnixNanos};
@@ -16,27 +14,32 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::calibrator::Calibrator;
+use super::consequence::{decides, ending, says_the_same};
 use super::desk::{Judged, Rollouts};
 use super::detect::Detector;
 use super::error::ReadError;
 use super::figures::Figures;
-use super::model::{Origin, Rollout, RolloutId, RolloutState, Strategy};
+use super::grounds::Grounds;
+use super::memory::{JudgedOn, Kept, Memory};
+use super::model::{Origin, Rollout, RolloutState, Strategy};
 use super::probes::{Prober, Probes};
 use super::stages::WAIT_MAX;
 use super::trail::{EventDetails, EventKind, EventPlace, HALDANE, entry_of};
-use crate::bundle::Bundle;
-use crate::cohort::{GatherError, Question, TOGETHER_MAX, add_samples, can_share, gather, gather_together};
+use crate::bundle::{Bundle, PackedBundle};
+use crate::cohort::{
+    GatherError, Gathered, Keys, News, ONWARD_MAX, Question, TOGETHER_MAX, add_samples, can_share, gather_on, gather_together, goes_on,
+};
 use crate::judge::{Evidence, Pairing, Role};
-use crate::policy::{Policy, PolicyChange, PolicyError};
+use crate::policy::{Limit, Policy, PolicyChange, PolicyError};
 use crate::query::Engine;
 use crate::rehearsal::Calibrations;
-use crate::verdict::{Verdict, VerdictDecision, VerdictSubject};
+use crate::verdict::{Verdict, VerdictSubject};
 
 /// Settings of the analyzer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AnalyzerConfig {
-    /// How often running rollouts are judged, in seconds.
+    /// How often running rollouts are looked at, in seconds; up to 10 also whenever a window is complete. They are judged when there is something new.
     pub judge_every_seconds: u64,
     /// How long after its end a window is taken as complete, in seconds; exporters hold data back for some seconds.
     pub lateness_seconds: u64,
@@ -68,6 +71,8 @@ impl Default for AnalyzerConfig {
 
 /// So many rollouts are judged at once: each may hold some hundred megabytes of evidence.
 const JUDGED_AT_ONCE: usize = 2;
+/// Between two rounds, however long one takes.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// Why a rollout was not judged this time.
 #[derive(Debug, thiserror::Error)]
@@ -105,36 +110,40 @@ pub struct Scheduler {
     engine: Engine,
     clock: SharedClock,
     calibrations: Calibrations,
-    /// Too large to be read with others.
-    large: Mutex<HashSet<RolloutId>>,
-    /// Proven, and waiting for a person or for the next stage.
-    awaiting: Mutex<HashSet<RolloutId>>,
+    memory: Memory,
     probes: Probes,
     figures: Figures,
 }
 
-/// Evidence that was read with that of others.
+/// Evidence as it was at a time.
 struct Reading {
     at: UnixNanos,
-    evidence: Evidence,
+    gathered: Gathered,
+}
+
+/// What was read of a rollout with that of others.
+struct Shared {
+    at: UnixNanos,
+    news: News,
+    /// What it goes on from.
+    kept: Option<Kept>,
+}
+
+/// A judgement, and what to go on from.
+struct Outcome {
+    verdict: Verdict,
+    bundle: Bundle,
+    keys: Keys,
+    is_whole: bool,
+    whole_at: UnixNanos,
+    judged_on: JudgedOn,
 }
 
 impl Scheduler {
     /// A scheduler over the same ledger and tables as `desk`.
     pub fn new(config: AnalyzerConfig, desk: Rollouts, ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
         let (probes, figures) = (Probes::new(config.probe_hosts.clone()), Figures::new(clock.clone()));
-        Self {
-            config,
-            desk,
-            ledger,
-            engine,
-            clock,
-            calibrations: Calibrations::default(),
-            large: Mutex::default(),
-            awaiting: Mutex::default(),
-            probes,
-            figures,
-        }
+        Self { config, desk, ledger, engine, clock, calibrations: Calibrations::default(), memory: Memory::default(), probes, figures }
     }
 
     /// With somebody who asks the addresses of policies; without, none is asked.
@@ -190,12 +199,22 @@ impl Scheduler {
                     tracing::error!(error = chain(&error), "cannot list the rollouts to judge");
                 }
             }
-            let pause = self.clock.real(Duration::from_secs(self.config.judge_every_seconds)).max(Duration::from_millis(50));
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(self.pause(began)) => {}
             }
         }
+    }
+
+    /// Until the next round: what is left of the time between two, but, where that is short, no longer than until the next window is complete.
+    fn pause(&self, began: Instant) -> Duration {
+        let now = self.clock.now();
+        let next = self.watermark(now).plus(window()).plus(Duration::from_secs(self.config.lateness_seconds));
+        let every = self.clock.real(Duration::from_secs(self.config.judge_every_seconds)).saturating_sub(began.elapsed());
+        let is_short = Duration::from_secs(self.config.judge_every_seconds) <= window();
+        let pause = if is_short { every.min(self.clock.real(next.since(now))) } else { every };
+        // A machine that does nothing but judge takes nothing in.
+        pause.max(PAUSE_MIN).max(began.elapsed() / 10)
     }
 
     #[tracing::instrument(name = "judge_round", level = "debug", skip_all)]
@@ -209,60 +228,85 @@ impl Scheduler {
         }
         let live = self.desk.live().await?;
         self.probes.keep(&live);
-        self.awaiting().retain(|id| live.iter().any(|rollout| rollout.id == *id));
-        self.large().retain(|id| live.iter().any(|rollout| rollout.id == *id));
-        let (mut shared, alone): (Vec<_>, Vec<_>) = live.iter().partition(|rollout| self.can_share(rollout));
+        self.memory.keep(&live);
+        let now = self.clock.now();
+        let due = live.iter().filter(|rollout| self.is_due(rollout, now));
+        let (shared, alone): (Vec<_>, Vec<_>) =
+            due.map(|rollout| (rollout, self.memory.kept(&rollout.id))).partition(|(rollout, _)| self.can_share(rollout));
+        let goes_on = |rollout: &Rollout, kept: &Kept| goes_on(&self.question(rollout, now), kept.earlier());
+        let (mut onward, mut whole): (Vec<_>, Vec<_>) =
+            shared.into_iter().partition(|(rollout, kept)| kept.as_ref().is_some_and(|kept| goes_on(rollout, kept)));
+        // Of those that have gone on for long some are read anew each round, the one that has for longest first.
+        onward.sort_by_key(|(_, kept)| kept.as_ref().map(|kept| kept.whole_at));
+        let old = onward.iter().take_while(|(_, kept)| kept.as_ref().is_some_and(|kept| kept.is_old(now))).count();
+        whole.extend(onward.drain(..old.min(TOGETHER_MAX)).map(|(rollout, _)| (rollout, None)));
         // Neighbours in the tables' order are read together.
-        shared.sort_by(|a, b| (&a.service, &a.environment).cmp(&(&b.service, &b.environment)));
-        for group in shared.chunks(TOGETHER_MAX) {
+        for group in [&mut onward, &mut whole] {
+            group.sort_by(|(a, _), (b, _)| (&a.service, &a.environment).cmp(&(&b.service, &b.environment)));
+        }
+        for group in onward.chunks(ONWARD_MAX).chain(whole.chunks(TOGETHER_MAX)) {
             self.judge_together(group, stop).await;
         }
-        self.judge_each(alone.into_iter().map(|rollout| (rollout, None)), stop).await;
+        self.judge_each(alone.into_iter().map(|(rollout, _)| (rollout, None)), stop).await;
         Ok(())
     }
 
+    /// Whether anything may have changed since it was judged.
+    fn is_due(&self, rollout: &Rollout, now: UnixNanos) -> bool {
+        let Ok(policy) = Policy::default().with(&rollout.policy_now()) else { return true };
+        let asks = policy.gates().iter().any(|gate| matches!(gate.limit, Limit::Probe { .. }));
+        asks || !self.memory.was_judged_on(&self.judged_on(rollout, &policy, now, now))
+    }
+
+    /// What a verdict on the tables as they were at `read_at` depends on.
+    fn judged_on(&self, rollout: &Rollout, policy: &Policy, read_at: UnixNanos, now: UnixNanos) -> JudgedOn {
+        let end = rollout.judged_from().plus(policy.max_duration());
+        JudgedOn {
+            rollout: rollout.clone(),
+            until: self.question(rollout, read_at).until,
+            ended: !self.memory.is_awaiting(&rollout.id) && self.watermark(read_at) >= end,
+            gave_up: now >= end.plus(WAIT_MAX),
+        }
+    }
+
     fn can_share(&self, rollout: &Rollout) -> bool {
-        !self.large().contains(&rollout.id) && can_share(&self.question(rollout, rollout.started_at))
+        !self.memory.is_large(&rollout.id) && can_share(&self.question(rollout, rollout.started_at))
     }
 
     /// Of what waits for somebody, everything is judged meanwhile.
     fn judged_to(&self, rollout: &Rollout) -> UnixNanos {
-        let waits = self.awaiting().contains(&rollout.id);
+        let waits = self.memory.is_awaiting(&rollout.id);
         if waits { rollout.judged_to().plus(WAIT_MAX) } else { rollout.judged_to() }
     }
 
-    fn awaiting(&self) -> MutexGuard<'_, HashSet<RolloutId>> {
-        self.awaiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn large(&self) -> MutexGuard<'_, HashSet<RolloutId>> {
-        self.large.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Judges rollouts whose evidence is read in one go.
-    async fn judge_together(&self, rollouts: &[&Rollout], stop: &CancellationToken) {
+    async fn judge_together(&self, rollouts: &[(&Rollout, Option<Kept>)], stop: &CancellationToken) {
         if stop.is_cancelled() {
             return;
         }
         let at = self.clock.now();
-        let questions: Vec<Question<'_>> = rollouts.iter().map(|rollout| self.question(rollout, at)).collect();
+        let questions: Vec<_> =
+            rollouts.iter().map(|(rollout, kept)| (self.question(rollout, at), kept.as_ref().map(Kept::earlier))).collect();
         match gather_together(&self.engine, &questions).await {
-            Ok(evidence) => {
-                let too_large = rollouts.iter().zip(&evidence).filter(|(_, evidence)| evidence.is_none());
-                self.large().extend(too_large.map(|(rollout, _)| rollout.id.clone()));
-                let read = evidence.into_iter().map(|evidence| evidence.map(|evidence| Reading { at, evidence }));
-                self.judge_each(rollouts.iter().copied().zip(read), stop).await;
+            Ok(news) => {
+                let too_large = rollouts.iter().zip(&news).filter(|(_, news)| news.is_none());
+                too_large.for_each(|((rollout, _), _)| self.memory.note_large(&rollout.id));
+                let read = rollouts.iter().zip(news).map(|((rollout, kept), news)| {
+                    let kept = kept.clone();
+                    (*rollout, news.map(|news| Shared { at, news, kept }))
+                });
+                self.judge_each(read, stop).await;
             }
             // By itself each has its own deadline, and its own error.
             Err(error) => {
                 tracing::warn!(rollouts = rollouts.len(), error = chain(&error), "cannot read the evidence of several rollouts together");
-                self.judge_each(rollouts.iter().map(|rollout| (*rollout, None)), stop).await;
+                self.judge_each(rollouts.iter().map(|(rollout, _)| (*rollout, None)), stop).await;
             }
         }
     }
 
     /// Judges rollouts, those without evidence on what is read for them alone. One whose numbers take long to read does not hold up the others.
-    async fn judge_each<'a>(&self, rollouts: impl Iterator<Item = (&'a Rollout, Option<Reading>)>, stop: &CancellationToken) {
+    async fn judge_each<'a>(&self, rollouts: impl Iterator<Item = (&'a Rollout, Option<Shared>)>, stop: &CancellationToken) {
         let judging = futures::stream::iter(rollouts).for_each_concurrent(JUDGED_AT_ONCE, |(rollout, read)| async move {
             // With many rollouts a turn takes long; what is left of it is done after the next start.
             if stop.is_cancelled() {
@@ -306,32 +350,61 @@ impl Scheduler {
         }
     }
 
-    /// Judges one rollout on what is in the tables now.
+    /// Judges one rollout on what is in the tables now, and writes down what has changed.
     #[tracing::instrument(name = "judge", level = "debug", skip_all, fields(rollout = %rollout.id, service = %rollout.service))]
-    async fn judge_once(&self, rollout: &Rollout, read: Option<Reading>) -> Result<(), JudgeError> {
+    async fn judge_once(&self, rollout: &Rollout, shared: Option<Shared>) -> Result<(), JudgeError> {
+        let previous = self.desk.verdict_of(rollout).await.ok().filter(|verdict| verdict.sequence > 0);
+        let reading = match shared.and_then(|shared| self.join(rollout, shared)) {
+            Some(reading) => reading,
+            None => self.read(rollout, self.memory.kept(&rollout.id).filter(|kept| !kept.is_old(self.clock.now()))).await?,
+        };
+        self.probes.ask(rollout, &Policy::default().with(&rollout.policy_now())?, self.clock.now()).await;
+        let mut outcome = self.outcome(rollout, reading, previous.as_ref()).await?;
+        if !outcome.is_whole && decides(previous.as_ref(), &outcome.verdict) {
+            drop(outcome);
+            // What is acted on rests on all that is in the tables.
+            outcome = self.outcome(rollout, self.read(rollout, None).await?, previous.as_ref()).await?;
+        }
+        if rollout.state == RolloutState::Pending {
+            self.desk.mark_running(&rollout.id).await?;
+        }
+        let (judged_on, is_awaiting) = (outcome.judged_on.clone(), outcome.verdict.awaits_somebody());
+        if !previous.as_ref().is_some_and(|previous| says_the_same(previous, &outcome.verdict)) {
+            self.write_down(rollout, previous.as_ref(), outcome).await?;
+        }
+        self.memory.note_judged(judged_on, is_awaiting);
+        Ok(())
+    }
+
+    fn join(&self, rollout: &Rollout, Shared { at, news, kept }: Shared) -> Option<Reading> {
+        let gathered = news.join(&self.question(rollout, at), kept.as_ref().map(Kept::earlier))?;
+        Some(Reading { at, gathered })
+    }
+
+    async fn read(&self, rollout: &Rollout, kept: Option<Kept>) -> Result<Reading, GatherError> {
+        let at = self.clock.now();
+        let gathered = gather_on(&self.engine, &self.question(rollout, at), kept.as_ref().map(Kept::earlier)).await?;
+        Ok(Reading { at, gathered })
+    }
+
+    /// What the judge makes of it.
+    async fn outcome(&self, rollout: &Rollout, reading: Reading, previous: Option<&Verdict>) -> Result<Outcome, JudgeError> {
+        let Reading { at, gathered: Gathered { mut evidence, keys, is_whole } } = reading;
         let mut overrides = rollout.policy_now();
         let policy = Policy::default().with(&overrides)?;
         let now = self.clock.now();
-        let end = rollout.judged_from().plus(policy.max_duration());
-        let waits = self.awaiting().contains(&rollout.id);
-        if waits {
+        let judged_on = self.judged_on(rollout, &policy, at, now);
+        if self.memory.is_awaiting(&rollout.id) {
             // What is proven is watched for as long as it waits for somebody, and ends by harm or by nobody coming.
             overrides.max_duration_seconds = Some((policy.max_duration() + WAIT_MAX).as_secs());
         }
-        let read_at = read.as_ref().map_or(now, |read| read.at);
-        let question = self.question(rollout, read_at);
-        let mut evidence = match read {
-            Some(read) => read.evidence,
-            None => gather(&self.engine, &question).await?,
-        };
-        add_samples(&self.engine, &question, &policy.sampled(), &mut evidence).await?;
-        self.probes.ask(rollout, &policy, now, &mut evidence).await;
+        add_samples(&self.engine, &self.question(rollout, at), &policy.sampled(), &mut evidence).await?;
+        self.probes.tell(rollout, &policy, &mut evidence);
         evidence.pairing = pairing(rollout, &evidence);
         evidence.calibration = self.calibrations.of(rollout.service.as_str(), rollout.environment.as_str());
-        let previous = self.desk.verdict(&rollout.id).await.ok().filter(|verdict| verdict.sequence > 0);
         let subject = VerdictSubject {
             rollout_id: rollout.id.as_str().to_owned(),
-            sequence: previous.as_ref().map_or(1, |verdict| verdict.sequence + 1),
+            sequence: previous.map_or(1, |verdict| verdict.sequence + 1),
             service: rollout.service.to_string(),
             environment: rollout.environment.to_string(),
             strategy: rollout.strategy.as_str().to_owned(),
@@ -339,28 +412,26 @@ impl Scheduler {
             canary_selector: rollout.canary.matchers().clone(),
             stage: rollout.stage_now(),
             approval: rollout.approval_now(),
-            ended: !waits && self.watermark(read_at) >= end,
-            gave_up: now >= end.plus(WAIT_MAX),
+            ended: judged_on.ended,
+            gave_up: judged_on.gave_up,
             decided_at: now,
         };
         let (bundle, verdict) = tokio::task::spawn_blocking(move || Bundle::new(subject, overrides, evidence)).await??;
-        if verdict.awaits_somebody() {
-            self.awaiting().insert(rollout.id.clone());
-        } else {
-            self.awaiting().remove(&rollout.id);
-        }
-        if rollout.state == RolloutState::Pending {
-            self.desk.mark_running(&rollout.id).await?;
-        }
-        if previous.as_ref().is_some_and(|previous| says_the_same(previous, &verdict)) {
-            return Ok(());
-        }
-        let ending = ending(&verdict, &bundle.evidence, now);
+        let whole_at = self.memory.kept(&rollout.id).filter(|_| !is_whole).map_or(at, |kept| kept.whole_at);
+        Ok(Outcome { verdict, bundle, keys, is_whole, whole_at, judged_on })
+    }
+
+    async fn write_down(&self, rollout: &Rollout, previous: Option<&Verdict>, outcome: Outcome) -> Result<(), JudgeError> {
+        let Outcome { verdict, bundle, keys, whole_at, .. } = outcome;
+        let ending = ending(&verdict, &bundle.evidence, self.clock.now());
         if let Some(ending) = &ending {
             tracing::info!(rollout = %rollout.id, service = %rollout.service, state = %ending.state, reason = %verdict.reason, "rollout ended");
         }
-        let judged = Judged { verdict: Arc::new(verdict), evidence: file_of(&bundle, rollout) };
-        Ok(self.desk.record(rollout, previous.as_ref(), judged, ending).await?)
+        let bundle = tokio::task::spawn_blocking(move || Arc::new(PackedBundle::new(bundle))).await?;
+        let grounds = Grounds::Packed(bundle.clone());
+        let stays = ending.is_none() && self.memory.keep_evidence(&rollout.id, Kept { bundle, keys, whole_at });
+        let grounds = if stays { Some(grounds) } else { as_file(grounds, rollout).await? };
+        Ok(self.desk.record(rollout, previous, Judged { verdict: Arc::new(verdict), grounds }, ending).await?)
     }
 
     fn watermark(&self, now: UnixNanos) -> UnixNanos {
@@ -369,12 +440,12 @@ impl Scheduler {
 }
 
 /// A verdict counts without it too.
-fn file_of(bundle: &Bundle, rollout: &Rollout) -> Option<Bytes> {
-    match bundle.write() {
-        Ok(file) => Some(file.into()),
+async fn as_file(grounds: Grounds, rollout: &Rollout) -> Result<Option<Grounds>, JudgeError> {
+    match tokio::task::spawn_blocking(move || grounds.file()).await? {
+        Ok(file) => Ok(Some(Grounds::File(file))),
         Err(error) => {
             tracing::warn!(rollout = %rollout.id, error = chain(&error), "the evidence is not kept");
-            None
+            Ok(None)
         }
     }
 }
@@ -409,25 +480,4 @@ fn pairing(rollout: &Rollout, evidence: &Evidence) -> Pairing {
         (Strategy::BlueGreen | Strategy::Rolling, Origin::Requested | Origin::Detected) => together * 5 < canary.len(),
     };
     if alone { Pairing::Preceding } else { Pairing::Concurrent }
-}
-
-/// How the rollout ends with this verdict, if it does.
-fn ending(verdict: &Verdict, evidence: &Evidence, now: UnixNanos) -> Option<Ending> {
-    if !verdict.is_final {
-        return None;
-    }
-    let seen = evidence.cells.iter().any(|cell| cell.cohort == Role::Canary);
-    let state = match verdict.decision {
-        VerdictDecision::Promote => RolloutState::Promoted,
-        VerdictDecision::Rollback => RolloutState::RolledBack,
-        VerdictDecision::Continue | VerdictDecision::Inconclusive if seen => RolloutState::Inconclusive,
-        VerdictDecision::Continue | VerdictDecision::Inconclusive => RolloutState::Expired,
-    };
-    Some(Ending { state: state.as_str().to_owned(), reason: verdict.reason.clone(), at: now })
-}
-
-/// Whether two verdicts differ in no more than their number and the time they were written.
-fn says_the_same(before: &Verdict, now: &Verdict) -> bool {
-    let same_time = Verdict { sequence: now.sequence, decided_at: now.decided_at.clone(), ..before.clone() };
-    same_time == *now
 }

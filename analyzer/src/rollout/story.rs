@@ -55,8 +55,8 @@ impl Rollouts {
             history: HISTORY,
             seed: 0,
         };
-        // It reads spans: one at a time, so that it takes little from judging.
-        let _turn = self.asking.acquire().await;
+        // It reads spans: few at a time, so that it takes little from judging.
+        let _turn = self.telling.acquire().await;
         let impact = impact(&self.engine, &question, slow_from(verdict)).await.map_err(read_error)?;
         let rolled_back = rollout.ended_at.filter(|_| rollout.state == RolloutState::RolledBack);
         let since = impact.failing_since.unwrap_or(rollout.started_at);

@@ -5,17 +5,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use haldane_analyzer::bundle::Bundle;
 use haldane_analyzer::judge::Evidence;
-use haldane_analyzer::rollout::{Event, EventFilter, RolloutId, VerdictFilter};
+use haldane_analyzer::rollout::{Event, EventFilter, Grounds, RolloutId, VerdictFilter};
 use haldane_analyzer::traces::{SoughtTrace, TraceError, logged_stacks, parse_trace_id, read_sought};
 use haldane_store::UnixNanos;
 use haldane_store::ledger::NotificationRow;
 use haldane_store::ledger::notifications::{DUE, REPEATING};
 
-use super::Doors;
 use super::rollouts::find_problem;
+use super::{Doors, story};
 use crate::error::{Problem, chain};
 use crate::pages::history::Point;
 use crate::pages::report::{Details, Subject};
@@ -28,9 +26,9 @@ const EVENTS_SHOWN: u32 = 200;
 const VERDICTS_SHOWN: u32 = 1_000;
 /// Among so many of the newest notifications in one state those of the rollout are looked for.
 const WAITING_SOUGHT: u32 = 200;
-/// Longest that a page waits for traces; a file may wait longer.
-const TRACES_WITHIN: Duration = Duration::from_secs(3);
-const TRACES_WITHIN_FOR_A_FILE: Duration = Duration::from_secs(15);
+/// Longest that a page waits for what is read from telemetry; a file may wait longer.
+const WITHIN: Duration = Duration::from_secs(3);
+const WITHIN_FOR_A_FILE: Duration = Duration::from_secs(15);
 
 /// Spans of a trace begin so long before or after the window that names it, at most.
 const AROUND: Duration = Duration::from_secs(120);
@@ -48,8 +46,8 @@ pub(super) async fn details(doors: &Doors, subject: &Subject, trace: Option<&str
     let events = events(doors, id).await;
     let history = history(doors, id).await;
     let waiting = waiting(doors, id).await;
-    let evidence = match doors.rollouts.evidence(id).await {
-        Ok(Some(file)) => read(file).await,
+    let evidence = match doors.rollouts.grounds(id).await {
+        Ok(Some(grounds)) => read(grounds).await,
         Ok(None) => Err("No evidence is kept: the server has started since the last verdict, or the rollout ended long ago.".to_owned()),
         Err(error) => Err(format!("The evidence cannot be read: {}.", chain(&error))),
     };
@@ -57,8 +55,11 @@ pub(super) async fn details(doors: &Doors, subject: &Subject, trace: Option<&str
         Ok((exhibits, evidence)) => (Ok(exhibits), Some(evidence)),
         Err(why) => (Err(why), None),
     };
-    let sampled = sampled(doors, subject, (&exhibits, evidence.as_ref()), trace).await;
-    Details { events, waiting, history, exhibits, sampled }
+    let (sampled, story) = tokio::join!(
+        sampled(doors, subject, (&exhibits, evidence.as_ref()), trace),
+        story::told(doors, &subject.rollout, &subject.verdict, patience(subject.as_file))
+    );
+    Details { events, waiting, history, exhibits, sampled, story }
 }
 
 /// The newest events, in the order of time; nothing where the ledger does not answer.
@@ -86,10 +87,14 @@ async fn waiting(doors: &Doors, id: &RolloutId) -> Vec<NotificationRow> {
     found
 }
 
+const fn patience(as_file: bool) -> Duration {
+    if as_file { WITHIN_FOR_A_FILE } else { WITHIN }
+}
+
 /// Reads evidence where it holds up no other request: a large one takes a while.
-async fn read(file: Bytes) -> Result<(Exhibits, Evidence), String> {
+async fn read(grounds: Grounds) -> Result<(Exhibits, Evidence), String> {
     let reading = tokio::task::spawn_blocking(move || {
-        let evidence = Bundle::read(file).map_err(|error| format!("The evidence cannot be read: {}.", chain(&error)))?.evidence;
+        let evidence = grounds.bundle().map_err(|error| format!("The evidence cannot be read: {}.", chain(&error)))?.evidence;
         Ok((Exhibits::of(&evidence), evidence))
     });
     reading.await.unwrap_or_else(|_| Err("The evidence could not be read: the server's log says why.".to_owned()))
@@ -114,7 +119,7 @@ async fn sampled(
     };
     let (wanted, of_errors): (Vec<_>, Vec<_>) = (wanted.iter().map(sought).collect(), of_errors.iter().map(sought).collect());
     let reading = async { Ok((read_sought(&doors.engine, &wanted).await?, logged_stacks(&doors.engine, &of_errors).await?)) };
-    let patience = if *as_file { TRACES_WITHIN_FOR_A_FILE } else { TRACES_WITHIN };
+    let patience = patience(*as_file);
     let read: Result<Result<_, TraceError>, _> = tokio::time::timeout(patience, reading).await;
     let missing = match read {
         Ok(Ok((traces, stacks))) => return Sampled { examples, traces, stacks, missing: None },

@@ -72,7 +72,7 @@ pub use rollouts::{
     StrategyWord,
 };
 pub use services::{ServiceBody, ServiceListBody, VersionBody};
-pub use story::{AttributeBody, DifferencesBody, ImpactBody, NewErrorBody, StoryBody};
+pub use story::{AttributeBody, DifferencesBody, ImpactBody, NewErrorBody, NewMessageBody, StoryBody};
 pub use tokens::{MadeTokenBody, NewTokenBody, ScopeWord, TokenBody, TokenListBody};
 pub use verdict::WAIT_MAX;
 pub use wait::{SpanError, parse_span, show_span};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use haldane_analyzer::cohort::{ChangedAttribute, NewError};
+use haldane_analyzer::cohort::{ChangedAttribute, NewError, NewMessage};
 use haldane_analyzer::rollout::{Rollout, Story};
-use haldane_analyzer::verdict::Verdict;
+use haldane_analyzer::verdict::{Verdict, VerdictDecision};
 use haldane_store::UnixNanos;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::Doors;
 use super::extract::InPath;
 use super::rollouts::{RolloutBody, find_problem, read_problem, rollout_id};
-use crate::error::Problem;
+use crate::error::{Problem, chain};
 
 /// All that is known of a rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -63,6 +63,9 @@ pub struct DifferencesBody {
     pub attributes: Vec<AttributeBody>,
     /// Errors that only the canary has, exceptions and logged ones, the most frequent first.
     pub new_errors: Vec<NewErrorBody>,
+    /// Kinds of log records below `ERROR` that only the canary writes, the most frequent first; absent if that could not be read.
+    #[serde(default)]
+    pub new_messages: Option<Vec<NewMessageBody>>,
     /// Settings that messages of new errors call missing.
     pub missing_settings: Vec<String>,
 }
@@ -93,12 +96,26 @@ pub struct NewErrorBody {
     pub trace_id: String,
 }
 
+/// A kind of log record that only the canary writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewMessageBody {
+    /// As the records say, such as `WARN`; empty if they do not.
+    pub severity: String,
+    /// With what varies replaced.
+    pub message: String,
+    /// How often it was seen among the newest 10,000 records.
+    pub count: u64,
+    /// One trace in which it was written; empty without one.
+    pub trace_id: String,
+}
+
 impl StoryBody {
     fn new(rollout: &Rollout, verdict: Verdict, story: Story) -> Self {
         let seconds = |span: Option<Duration>| span.map(|span| span.as_secs_f64());
         let attribute = |ChangedAttribute { key, baseline, canary }| AttributeBody { key, baseline, canary };
         let error =
             |NewError { source, error_type, message, count, trace_id }| NewErrorBody { source, error_type, message, count, trace_id };
+        let message = |NewMessage { severity, message, count, trace_id }| NewMessageBody { severity, message, count, trace_id };
         Self {
             rollout: RolloutBody::from(rollout),
             verdict,
@@ -114,6 +131,7 @@ impl StoryBody {
             differences: DifferencesBody {
                 attributes: story.impact.attributes.into_iter().map(attribute).collect(),
                 new_errors: story.impact.new_errors.into_iter().map(error).collect(),
+                new_messages: story.impact.new_messages.map(|messages| messages.into_iter().map(message).collect()),
                 missing_settings: story.missing_settings,
             },
             next_steps: story.next_steps,
@@ -139,4 +157,16 @@ pub(super) async fn story(State(doors): State<Doors>, InPath(id): InPath) -> Res
     let verdict = doors.rollouts.verdict(&id).await.map_err(|error| find_problem(&error))?;
     let story = doors.rollouts.story(&rollout, &verdict).await.map_err(|error| read_problem(&error))?;
     Ok(Json(StoryBody::new(&rollout, verdict, story)))
+}
+
+/// What a report for people tells of a rollout that is decided, or why it cannot; nothing before that.
+pub(super) async fn told(doors: &Doors, rollout: &Rollout, verdict: &Verdict, patience: Duration) -> Option<Result<Story, String>> {
+    if !verdict.is_final && verdict.decision != VerdictDecision::Rollback {
+        return None;
+    }
+    Some(match tokio::time::timeout(patience, doors.rollouts.story(rollout, verdict)).await {
+        Ok(Ok(story)) => Ok(story),
+        Ok(Err(error)) => Err(format!("The telemetry cannot be read: {}.", chain(&error))),
+        Err(_) => Err(format!("Reading the telemetry took more than {} s; report.json waits for it.", patience.as_secs())),
+    })
 }

@@ -6,18 +6,21 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use haldane_analyzer::rollout::EvidenceError;
 use haldane_analyzer::verdict::Verdict;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::Doors;
 use super::extract::{InPath, Params};
 use super::rollouts::{find_problem, rollout_id};
 use super::wait::parse_span;
-use crate::error::{Problem, ProblemKind};
+use super::{Doors, story};
+use crate::error::{Problem, ProblemKind, chain};
 
 /// The longest that a request waits. Longer waits are cut to this: proxies give up not much later.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Longest that a report waits for what telemetry says beside the verdict.
+const STORY_WITHIN: Duration = Duration::from_secs(15);
 
 /// How to wait for a verdict.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -90,16 +93,19 @@ pub(super) async fn verdict(
 )]
 pub(super) async fn evidence(State(doors): State<Doors>, InPath(id): InPath) -> Result<Response, Problem> {
     let id = rollout_id(&id)?;
-    let file = doors.rollouts.evidence(&id).await.map_err(|error| find_problem(&error))?;
-    let file = file.ok_or_else(|| {
-        let detail = format!("no evidence is kept of rollout {id}: it has had no verdict since the server started, or ended long ago");
-        Problem::new(StatusCode::NOT_FOUND, ProblemKind::NoEvidence, detail)
+    let missing =
+        |why: &str| Problem::new(StatusCode::NOT_FOUND, ProblemKind::NoEvidence, format!("no evidence is kept of rollout {id}: {why}"));
+    let file = doors.rollouts.evidence(&id).await.map_err(|error| match &error {
+        EvidenceError::Find(error) => find_problem(error),
+        EvidenceError::File(error) => missing(&chain(error)),
+        EvidenceError::Panicked(_) => Problem::from_error(&error, ProblemKind::Internal),
     })?;
+    let file = file.ok_or_else(|| missing("it has had no verdict since the server started, or ended long ago"))?;
     let name = format!("attachment; filename=\"{id}.evidence.parquet\"");
     Ok(([(header::CONTENT_TYPE, "application/vnd.apache.parquet"), (header::CONTENT_DISPOSITION, name.as_str())], file).into_response())
 }
 
-/// What a person reads: the decision, the checks and the culprits, in Markdown.
+/// What a person reads: the decision, the checks and the culprits, in Markdown; once it is decided, also who met it, what differs and what to do.
 #[utoipa::path(
     get, path = "/v1/rollouts/{id}/report.md", tag = "verdicts", operation_id = "getReport",
     params(("id" = String, Path, description = "The rollout")),
@@ -110,8 +116,11 @@ pub(super) async fn evidence(State(doors): State<Doors>, InPath(id): InPath) -> 
     )
 )]
 pub(super) async fn report(State(doors): State<Doors>, InPath(id): InPath) -> Result<Response, Problem> {
-    let verdict = doors.rollouts.verdict(&rollout_id(&id)?).await.map_err(|error| find_problem(&error))?;
-    Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], crate::report::markdown(&verdict)).into_response())
+    let id = rollout_id(&id)?;
+    let rollout = doors.rollouts.get(&id).await.map_err(|error| find_problem(&error))?;
+    let verdict = doors.rollouts.verdict(&id).await.map_err(|error| find_problem(&error))?;
+    let story = story::told(&doors, &rollout, &verdict, STORY_WITHIN).await;
+    Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], crate::report::markdown(&verdict, story.as_ref())).into_response())
 }
 
 /// The page that a person opens: the decision, how much worse what is, where, and what happened.

@@ -9,6 +9,7 @@ pub(crate) mod home;
 pub(crate) mod service;
 
 mod checks;
+mod differences;
 mod failures;
 pub(crate) mod history;
 mod latency;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use haldane_analyzer::rollout::{Event, Rollout};
+use haldane_analyzer::rollout::{Event, Rollout, Story};
 use haldane_analyzer::verdict::{BaselineSource, CulpritKind, CulpritVerdict, Outcome, Verdict, VerdictDecision};
 use haldane_store::ledger::NotificationRow;
 
@@ -11,7 +11,7 @@ use super::frame::{CLOSING, Follow, badge, opening, picked, scroll, text};
 use super::history::Point;
 use super::served::Exhibits;
 use super::waterfall::Sampled;
-use super::{checks, failures, history, latency, ranking, timeline, waterfall};
+use super::{checks, differences, failures, history, latency, ranking, timeline, waterfall};
 use crate::report::{count, next_step};
 
 /// What a report is about.
@@ -35,6 +35,8 @@ pub(crate) struct Details {
     /// What the evidence says, or why there is none.
     pub(crate) exhibits: Result<Exhibits, String>,
     pub(crate) sampled: Sampled,
+    /// What telemetry says beside the verdict, once that is decided, or why it is not known.
+    pub(crate) story: Option<Result<Story, String>>,
 }
 
 impl Subject {
@@ -78,6 +80,7 @@ impl Subject {
         history::write(out, &details.history)?;
         latency::write(out, &details.exhibits)?;
         write_changes(out, &self.verdict)?;
+        differences::write(out, details.story.as_ref(), self.at().as_deref())?;
         timeline::write(out, &details.events, &details.waiting)?;
         write_foot(out, &self.rollout, &self.verdict, self.as_file)
     }

@@ -1,3 +1,6 @@
+use haldane_analyzer::cohort::{ChangedAttribute, Impact, NewError, NewMessage, UsersMet};
+use haldane_store::UnixNanos;
+
 use super::*;
 
 /// A verdict as ARCHITECTURE.md shows it, with names that try to break out.
@@ -26,14 +29,49 @@ fn verdict() -> Verdict {
 
 #[test]
 fn the_report_says_what_why_and_what_next() {
-    insta::assert_snapshot!(markdown(&verdict()));
+    insta::assert_snapshot!(markdown(&verdict(), None));
 }
 
 #[test]
 fn text_from_telemetry_cannot_change_the_form() {
-    let report = markdown(&verdict());
+    let report = markdown(&verdict(), None);
     assert!(!report.lines().any(|line| line.starts_with("# gotcha")), "{report}");
     assert!(report.contains("``Stripe`Secret`Missing``") && report.contains("one \\| new error"), "{report}");
+}
+
+#[test]
+fn the_story_says_who_met_it_what_differs_and_what_to_do() {
+    let story = Story {
+        impact: Impact {
+            users: Some(UsersMet { served: 1_200, met: 35 }),
+            failing_since: Some(UnixNanos::from_seconds(1_800_000_000)),
+            attributes: vec![ChangedAttribute { key: "region".into(), baseline: vec![], canary: vec!["eu|1".into()] }],
+            new_errors: vec![NewError {
+                source: "exception".into(),
+                error_type: "StripeSecretMissing".into(),
+                message: "no STRIPE_KEY".into(),
+                count: 11,
+                trace_id: "abc".into(),
+            }],
+            new_messages: Some(vec![NewMessage {
+                severity: "WARN".into(),
+                message: "<b>retry <num></b>".into(),
+                count: 40,
+                trace_id: String::new(),
+            }]),
+        },
+        requests_affected: 1_234,
+        share_of_requests: 0.012_3,
+        missing_settings: vec!["STRIPE_KEY".into()],
+        time_to_detect: Some(Duration::from_secs(95)),
+        time_to_recover: Some(Duration::from_secs(9_000)),
+        next_steps: vec!["Roll the canary back.".into(), "Set STRIPE_KEY where the canary runs.".into()],
+    };
+    let report = markdown(&verdict(), Some(&Ok(story)));
+    let (from, until) = (report.find("## Who met it").unwrap(), report.find("Rollout `01`").unwrap());
+    insta::assert_snapshot!(&report[from..until]);
+    let unknown = markdown(&verdict(), Some(&Err("reading took more than 15 s".into())));
+    assert!(unknown.contains("## Who met it, and what differs\n\nreading took"), "{unknown}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ use body::{Announced, Coding, Limits};
 use cors::Origins;
 use serve::Connections;
 use status::Refused;
-use token::{NO_TOKEN, Tokens};
+use token::{NO_TOKEN, Shown, Tokens};
 
 /// A message to the sender is cut off here, so that no answer gets large.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
@@ -77,12 +77,16 @@ impl Door {
     /// Lets a request in if its sender may send, and takes it; what comes of it is counted.
     async fn take(&self, asked: &Asked, headers: &HeaderMap, peer: IpAddr, body: Body) -> Result<Option<Rejected>, Refused> {
         let began = Instant::now();
-        let Some(token) = self.tokens.of(headers) else {
-            body::drain(body, self.limits.bytes_max).await;
-            let refused = Refused::unauthenticated();
-            self.intake.counters.refused(asked.signal, &NO_TOKEN, refused.reason, refused.retry);
-            return Err(refused);
+        let (token, refused) = match self.tokens.of(headers) {
+            Shown::LetsIn(token) => (token, None),
+            Shown::NotForThis(token) => (token, Some(Refused::forbidden())),
+            Shown::Unknown => (NO_TOKEN.clone(), Some(Refused::unauthenticated())),
         };
+        if let Some(refused) = refused {
+            body::drain(body, self.limits.bytes_max).await;
+            self.intake.counters.refused(asked.signal, &token, refused.reason, refused.retry);
+            return Err(refused);
+        }
         let source = Source { token: token.clone(), peer };
         let taken = self.take_from(source, asked, body).await;
         match &taken {

@@ -62,6 +62,12 @@ impl Refused {
         Self { reason, ..Self::form(Code::Unauthenticated, StatusCode::UNAUTHORIZED, message) }
     }
 
+    /// A request with a token that is known, and not for this.
+    pub(super) fn forbidden() -> Self {
+        let message = "this token does not let its holder send telemetry: show one with the scope `ingest`";
+        Self { reason: Reason::Forbidden, ..Self::form(Code::PermissionDenied, StatusCode::FORBIDDEN, message) }
+    }
+
     /// What is wrong with the request, where its content is.
     pub(super) fn violation(&self) -> Option<BadRequest> {
         (self.reason == Reason::Invalid).then(|| BadRequest::of("body", &self.message))

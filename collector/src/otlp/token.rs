@@ -23,16 +23,29 @@ impl Tokens {
         Self { own: tokens.iter().map(|token| (token.name.as_str().into(), token.sha256)).collect(), access }
     }
 
-    /// The name of the token that a request shows; nothing if it shows none that lets it in.
-    pub(super) fn of(&self, headers: &HeaderMap) -> Option<Arc<str>> {
+    /// What the token that a request shows is good for.
+    pub(super) fn of(&self, headers: &HeaderMap) -> Shown {
         let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(TokenDigest::shown);
         // All are compared, so that the time tells nothing.
         let own = self.own.iter().filter(|(_, digest)| shown.is_some_and(|shown| digest.matches(&shown)));
         let own = own.fold(None, |_, (name, _)| Some(name.clone()));
-        match self.access.admit(shown.as_ref(), Scope::Ingest) {
-            Admitted::Yes(Some(name)) if self.access.asks(Scope::Ingest) => Some(own.unwrap_or(name)),
-            Admitted::Yes(_) if self.own.is_empty() => Some(NO_TOKEN.clone()),
-            Admitted::Yes(_) | Admitted::Unknown | Admitted::NotFor(_) => own,
+        match (own, self.access.admit(shown.as_ref(), Scope::Ingest)) {
+            (Some(name), _) => Shown::LetsIn(name),
+            (None, Admitted::Yes(Some(name))) if self.access.asks(Scope::Ingest) => Shown::LetsIn(name),
+            (None, Admitted::Yes(_)) if self.own.is_empty() => Shown::LetsIn(NO_TOKEN.clone()),
+            (None, Admitted::Yes(Some(name)) | Admitted::NotFor(name)) => Shown::NotForThis(name),
+            (None, Admitted::Yes(None) | Admitted::Unknown) => Shown::Unknown,
         }
     }
+}
+
+/// What the token of a request is good for.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// It, or the lack of one, lets in.
+    LetsIn(Arc<str>),
+    /// It is known, and may not send.
+    NotForThis(Arc<str>),
+    /// There is none, or nobody knows it.
+    Unknown,
 }

@@ -7,12 +7,12 @@
 use std::collections::{HashMap, HashSet};
 
 use arrow::record_batch::RecordBatch;
+use haldane_store::template::template_of;
 use haldane_store::{TableName, UnixNanos};
 
 use super::cohort::{Cohort, KeyColumns};
 use super::fingerprint::fingerprint;
 use super::keys::BatchKeys;
-use super::normalise::normalise;
 use super::{Row, STATUS_ERROR, Seen};
 use crate::decode::Irregular;
 use crate::decode::log::LogRecord;
@@ -98,7 +98,7 @@ impl ErrorRows {
 
     fn add_errors(&mut self, seen: Seen<'_, '_>, span: SpanKey, lists: &SpanLists<'_>) -> Result<(), Irregular> {
         let mut sighting = |source, error_type: String, message: &str| {
-            let message = normalise(message);
+            let message = template_of(message);
             self.from_spans.push(Sighting {
                 cohort: seen.cohort,
                 bucket: seen.bucket,
@@ -127,7 +127,7 @@ impl ErrorRows {
 
     pub(super) fn add_log(&mut self, cohort: u32, record: &LogRecord<'_>, row: Row<'_>, bucket: UnixNanos) {
         let (source, error_type, message) = told_by_log(record, row);
-        let message = normalise(&message);
+        let message = template_of(&message);
         self.from_logs.push(Sighting {
             cohort,
             bucket,

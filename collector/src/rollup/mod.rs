@@ -8,7 +8,6 @@ mod cohort;
 mod errors;
 mod fingerprint;
 mod keys;
-mod normalise;
 mod operations;
 mod red;
 #[cfg(test)]

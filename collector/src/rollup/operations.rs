@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use haldane_store::schema::OTHER_OPERATION;
+use haldane_store::template::cut;
 
 /// Services whose operations are told apart; those that come later have only [`OTHER_OPERATION`].
 const SERVICES_MAX: usize = 10_000;
@@ -55,15 +56,6 @@ impl Operations {
     }
 }
 
-/// The beginning of a text, at most this many bytes, ending with a whole character.
-pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
-    if text.len() <= bytes_max {
-        return text;
-    }
-    let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    &text[..end]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,11 +68,5 @@ mod tests {
         assert_eq!(names, [Some("a".into()), Some("b".into()), None, Some("a".into())]);
         assert_eq!(operations.admit("other", "c"), Some("c".into()));
         assert_eq!(over.load(Ordering::Relaxed), 1);
-    }
-
-    #[test]
-    fn a_text_is_cut_between_characters() {
-        assert_eq!(cut("aé", 2), "a");
-        assert_eq!(cut("aé", 3), "aé");
     }
 }

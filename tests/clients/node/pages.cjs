@@ -2,6 +2,7 @@
 //
 //   pages.cjs look BASE PATH…      each page in both themes, at the width of a desk and of a phone: what axe finds, console errors, violations of the
 //                                  Content-Security-Policy, whether it scrolls sideways, what the first Tab focuses; with PICTURES, a picture of each
+//   pages.cjs time BASE N PATH…    each page N times, by a browser that knows nothing yet: when it shows something, when it is there, how large it is
 //   pages.cjs follow BASE PATH     stays on a rollout's page: its badge, whenever it changes, until that says "roll back"; then what went wrong
 "use strict";
 
@@ -95,12 +96,33 @@ async function follow(browser, base, path) {
     print({ errors: errors(), violated: await page.evaluate(() => window.violated), moved, news });
 }
 
+async function time(browser, base, path, times) {
+    const shown = [];
+    const whole = [];
+    let bytes = 0;
+    for (let run = 0; run < times; run += 1) {
+        const { context, page, status } = await open(browser, base + path, { scheme: "light", width: 1280 });
+        if (status !== 200) throw new Error(`${path} answers ${status}`);
+        await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
+        shown.push(await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime));
+        whole.push(await page.evaluate(() => performance.getEntriesByType("navigation")[0].loadEventEnd));
+        bytes = await page.evaluate(() => performance.getEntriesByType("navigation")[0].decodedBodySize);
+        await context.close();
+    }
+    const of = (values) => {
+        const sorted = values.map(Math.round).sort((a, b) => a - b);
+        return { median: sorted[Math.floor(sorted.length / 2)], most: sorted.at(-1) };
+    };
+    print({ path, first_content_ms: of(shown), loaded_ms: of(whole), bytes });
+}
+
 async function main() {
     const [mode, base, ...paths] = process.argv.slice(2);
     const executablePath = execFileSync("sh", ["-c", "command -v chromium"]).toString().trim();
     const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
     try {
         if (mode === "follow") await follow(browser, base, paths[0]);
+        else if (mode === "time") for (const path of paths.slice(1)) await time(browser, base, path, Number(paths[0]));
         else for (const path of paths) for (const scheme of SCHEMES) for (const width of WIDTHS) await look(browser, base, path, { scheme, width });
     } finally {
         await browser.close();

@@ -87,6 +87,7 @@ fn only_a_refusal_that_may_pass_has_a_code_that_clients_try_again() {
         (Refused::from(BodyError::Frame("x")), false),
         (Refused::from(too_slow), true),
         (Refused::unauthenticated(), false),
+        (Refused::forbidden(), false),
     ] {
         let tried_again = (GRPC.contains(&i32::from(refused.grpc)), HTTP.contains(&refused.http.as_u16()), refused.retry);
         assert_eq!(tried_again, (passes, passes, passes), "{refused:?}");

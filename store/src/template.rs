@@ -1,10 +1,8 @@
-//! The message of an error without what varies from one time to the next.
+//! A message without what varies from one time to the next.
 //!
 //! `order 8812 of 'ann' at 10.0.0.7:80 timed out` becomes `order <num> of <str> at <ip> timed out`. Replaced are quoted text, UUIDs, IP addresses,
 //! hex and mixed ids, and numbers; paths keep their shape with their ids replaced. White space is joined. The rules only ever look at the text,
 //! so the same text gives the same result for ever.
-
-use super::operations::cut;
 
 /// Longer messages are cut, before and after.
 const MESSAGE_BYTES_MAX: usize = 512;
@@ -12,7 +10,7 @@ const MESSAGE_BYTES_MAX: usize = 512;
 const QUOTED_BYTES_MAX: usize = 200;
 
 /// The message with what varies replaced.
-pub(super) fn normalise(message: &str) -> String {
+pub fn template_of(message: &str) -> String {
     let text = cut(message.trim(), MESSAGE_BYTES_MAX);
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
@@ -34,6 +32,15 @@ pub(super) fn normalise(message: &str) -> String {
         };
     }
     cut(&out, MESSAGE_BYTES_MAX).to_owned()
+}
+
+/// As much of a text as fits, whole characters only.
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..end]
 }
 
 /// The length of a quotation that starts here, marks included.
@@ -150,6 +157,11 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!((cut("aé", 2), cut("aé", 3)), ("a", "aé"));
+    }
+
+    #[test]
     fn what_varies_is_replaced_and_the_rest_stays() {
         for (message, expected) in [
             ("order 8812 of 'ann' at 10.0.0.7:80 timed out", "order <num> of <str> at <ip> timed out"),
@@ -165,20 +177,20 @@ mod tests {
             ("café 3 ☕", "café <num> ☕"),
             ("", ""),
         ] {
-            assert_eq!(normalise(message), expected, "{message}");
+            assert_eq!(template_of(message), expected, "{message}");
         }
     }
 
     proptest! {
         #[test]
         fn any_text_is_taken(message in "\\PC{0,600}") {
-            prop_assert!(normalise(&message).len() <= MESSAGE_BYTES_MAX);
+            prop_assert!(template_of(&message).len() <= MESSAGE_BYTES_MAX);
         }
 
         #[test]
         fn other_numbers_give_the_same_result(a in 0_u32..1_000_000, b in 0_u32..1_000_000) {
             let message = |n: u32| format!("order {n} failed after {n} ms at /orders/{n}?x={n}");
-            prop_assert_eq!(normalise(&message(a)), normalise(&message(b)));
+            prop_assert_eq!(template_of(&message(a)), template_of(&message(b)));
         }
     }
 }

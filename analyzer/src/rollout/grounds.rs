@@ -1,0 +1,92 @@
+//! What a verdict rests on, while its rollout is live and after.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use haldane_store::{Classified, Fault};
+
+use super::desk::Rollouts;
+use super::error::FindError;
+use super::model::RolloutId;
+use crate::bundle::{Bundle, BundleError, PackedBundle};
+
+/// What a verdict rests on, as it is kept.
+#[derive(Debug, Clone)]
+pub enum Grounds {
+    /// In memory.
+    Packed(Arc<PackedBundle>),
+    /// As a file.
+    File(Bytes),
+}
+
+impl Grounds {
+    /// As a file. Takes a while where there is much.
+    ///
+    /// # Errors
+    /// When it would be too large.
+    pub fn file(&self) -> Result<Bytes, BundleError> {
+        match self {
+            Self::Packed(bundle) => bundle.unpack().write().map(Bytes::from),
+            Self::File(file) => Ok(file.clone()),
+        }
+    }
+
+    /// As what is in the file. Takes a while where there is much.
+    ///
+    /// # Errors
+    /// When the file is none.
+    pub fn bundle(&self) -> Result<Bundle, BundleError> {
+        match self {
+            Self::Packed(bundle) => Ok(bundle.unpack()),
+            Self::File(file) => Bundle::read(file.clone()),
+        }
+    }
+}
+
+/// Why the file of what a verdict rests on cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// The rollout is not found.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// It would be too large.
+    #[error("the evidence cannot be written")]
+    File(#[from] BundleError),
+    /// Writing it panicked.
+    #[error("writing the evidence panicked")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+impl Classified for EvidenceError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Find(error) => error.fault(),
+            Self::File(_) => Fault::Missing,
+            Self::Panicked(_) => Fault::Bug,
+        }
+    }
+}
+
+impl Rollouts {
+    /// What the newest verdict rests on. `None` before the first one of this run of the program, and where it was too large or too old to be kept.
+    ///
+    /// # Errors
+    /// When there is no such rollout, or the ledger cannot be read.
+    pub async fn grounds(&self, id: &RolloutId) -> Result<Option<Grounds>, FindError> {
+        if let Some(judged) = self.cached(&self.get(id).await?) {
+            return Ok(judged.grounds);
+        }
+        Ok(self.ledger.evidence(id.as_str()).await?.map(|file| Grounds::File(file.into())))
+    }
+
+    /// The same as a [`Bundle`]'s file.
+    ///
+    /// # Errors
+    /// As [`Self::grounds`], and when the file would be too large.
+    pub async fn evidence(&self, id: &RolloutId) -> Result<Option<Bytes>, EvidenceError> {
+        let Some(grounds) = self.grounds(id).await? else { return Ok(None) };
+        // Unpacked it takes much memory.
+        let _turn = self.telling.acquire().await;
+        Ok(Some(tokio::task::spawn_blocking(move || grounds.file()).await??))
+    }
+}

@@ -173,13 +173,26 @@ pub(super) async fn audit(State(doors): State<Doors>, Params(params): Params<Aud
         service: params.service,
         environment: params.environment,
         kind: kind.transpose()?,
-        after: params.cursor,
+        after: sequence("cursor", params.cursor)?,
         newest_first: params.order.unwrap_or_default() == OrderWord::Desc,
         limit,
     };
     let events = doors.rollouts.events(&filter).await.map_err(|error| read_problem(&error))?;
     let next = events.last().filter(|_| events.len() == limit as usize).map(|event| event.sequence);
     Ok(Json(EventListBody { events: events.iter().map(EventBody::from).collect(), next }))
+}
+
+/// One event of a stream, as its lines `id`, `event` and `data` have it.
+#[derive(Debug, ToSchema)]
+#[schema(example = json!({"id": "7", "event": "rollout.started", "data": "{\"sequence\":7}"}))]
+#[expect(dead_code, reason = "it describes the stream, which axum writes")]
+pub(super) struct StreamedEvent {
+    /// The sequence number; absent where nothing goes on after it.
+    id: Option<String>,
+    /// The kind, such as `rollout.started`, or `verdict`.
+    event: Option<String>,
+    /// The entry of the trail, or the verdict, as JSON.
+    data: String,
 }
 
 /// Where a stream begins.
@@ -196,7 +209,7 @@ pub(super) struct StreamParams {
     get, path = "/v1/events", tag = "rollouts", operation_id = "streamEvents",
     params(StreamParams, ("Last-Event-ID" = Option<u64>, Header, description = "Goes on after the event of this id")),
     responses(
-        (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The stream", body = StreamedEvent, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is wrong: the detail says which", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many streams are open", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not available at the moment", body = Problem, content_type = "application/problem+json"),
@@ -208,7 +221,7 @@ pub(super) async fn stream_all(
     Params(params): Params<StreamParams>,
 ) -> Result<Response, Problem> {
     let seat = seat(&doors)?;
-    let after = match last_event_id(&headers)?.or(params.after) {
+    let after = match last_event_id(&headers)?.or(sequence("after", params.after)?) {
         Some(after) => after,
         None => doors.rollouts.events_end().await.map_err(|error| read_problem(&error))?,
     };
@@ -228,7 +241,7 @@ pub(super) async fn stream_all(
         ("Last-Event-ID" = Option<u64>, Header, description = "Goes on after the event of this id")
     ),
     responses(
-        (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The stream", body = StreamedEvent, content_type = "text/event-stream"),
         (status = 204, description = "The rollout has ended, and all of it was sent before"),
         (status = 400, description = "A parameter is wrong: the detail says which", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no rollout of this id", body = Problem, content_type = "application/problem+json"),
@@ -245,7 +258,7 @@ pub(super) async fn stream_rollout(
     let seat = seat(&doors)?;
     let id = rollout_id(&id)?;
     let rollout = doors.rollouts.get(&id).await.map_err(|error| find_problem(&error))?;
-    let after = last_event_id(&headers)?.or(params.after).unwrap_or(0);
+    let after = last_event_id(&headers)?.or(sequence("after", params.after)?).unwrap_or(0);
     if rollout.state.is_final() {
         let filter = EventFilter { rollout_id: Some(id.clone()), after: Some(after), limit: EVENTS_MAX, ..EventFilter::default() };
         let left = doors.rollouts.events(&filter).await.map_err(|error| read_problem(&error))?;
@@ -264,13 +277,22 @@ fn seat(doors: &Doors) -> Result<OwnedSemaphorePermit, Problem> {
     doors.streams.clone().try_acquire_owned().map_err(full)
 }
 
+/// Sequence numbers are those of the ledger: 63 bits.
+fn sequence(parameter: &str, number: Option<u64>) -> Result<Option<u64>, Problem> {
+    match number {
+        Some(number) if i64::try_from(number).is_err() => Err(Problem::invalid(format!("{parameter}: {number} is no sequence number"))),
+        known => Ok(known),
+    }
+}
+
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| Problem::invalid("Last-Event-ID: take the id of the last event that you had"))
+    let number = text.parse().map_err(|_| Problem::invalid("Last-Event-ID: take the id of the last event that you had"))?;
+    sequence("Last-Event-ID", Some(number))
 }
 
 fn answer(follower: Follower) -> Response {

@@ -151,6 +151,7 @@ pub(super) struct ListParams {
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
     /// `next` of the page before.
+    #[param(format = "uuid")]
     cursor: Option<String>,
 }
 

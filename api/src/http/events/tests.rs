@@ -59,6 +59,9 @@ async fn a_stream_of_events_goes_on_where_it_was_cut() {
     assert!(rest.text.contains("id: 2") && !rest.text.contains("id: 1\n"), "{}", rest.text);
     assert_eq!(shop.send("GET", &path, &[("last-event-id", "2")], Body::empty()).await.status, 204, "an EventSource stops");
     assert_eq!(shop.get(&format!("{path}?after=999999")).await.status, 204, "nothing can come after the end");
+    for wrong in [format!("{path}?after=9223372036854775808"), "/v1/audit?cursor=9223372036854775808".to_owned()] {
+        assert!(shop.get(&wrong).await.problem(400, "invalid-request").contains("is no sequence number"), "{wrong}");
+    }
     shop.send("GET", &path, &[("last-event-id", "x")], Body::empty()).await.problem(400, "invalid-request");
     shop.get("/v1/rollouts/none/events").await.problem(404, "unknown-rollout");
     shop.post("/v1/rollouts", &rollout("1.6.0")).await;

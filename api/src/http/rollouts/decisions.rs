@@ -106,6 +106,7 @@ pub(in crate::http) async fn approve(
 pub struct AdvanceBody {
     /// Why, in 1 to 1,000 bytes; needed with `force`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 1000)]
     pub reason: Option<String>,
     /// Who went on, in 1 to 100 bytes; `somebody` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,9 +28,11 @@ const METADATA_VALUE_MAX: usize = 4096;
 }))]
 pub struct StartRolloutBody {
     /// `service.name` of the service that changes.
+    #[schema(min_length = 1)]
     pub service: String,
     /// `deployment.environment.name`; `default` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1)]
     pub environment: Option<String>,
     /// Resource attributes that pick the version that is known; all must match.
     pub baseline: BTreeMap<String, String>,

@@ -35,7 +35,8 @@ pub(super) struct CellRows {
     cells: BTreeMap<CellKey, Cell>,
     errors: BTreeMap<ErrorKey, ErrorCount>,
     calls: BTreeMap<CallKey, CallCount>,
-    keys: Keys,
+    grain: Grain,
+    names: Names,
     keys_max: usize,
 }
 
@@ -64,12 +65,18 @@ struct Grain {
 impl Keys {
     /// How wide the windows are.
     pub(super) fn window(&self) -> Duration {
-        WIDTHS[self.grain.coarser.min(WIDTHS.len() - 1)]
+        self.grain.window()
     }
 
     /// Whether the same rows become the same keys.
     pub(super) fn are_as(&self, other: &Self) -> bool {
         self.grain == other.grain
+    }
+}
+
+impl Grain {
+    fn window(&self) -> Duration {
+        WIDTHS[self.coarser.min(WIDTHS.len() - 1)]
     }
 }
 
@@ -84,12 +91,19 @@ pub(super) type Finished = (Vec<Cell>, Vec<ErrorCount>, Vec<CallCount>);
 
 impl CellRows {
     fn new(keys_max: usize) -> Self {
-        Self { cells: BTreeMap::new(), errors: BTreeMap::new(), calls: BTreeMap::new(), keys: Keys::default(), keys_max }
+        Self {
+            cells: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            grain: Grain::default(),
+            names: Names::default(),
+            keys_max,
+        }
     }
 
     /// None yet, and as coarse as an earlier reading.
     pub(super) fn with_keys(keys: Keys) -> Self {
-        Self { keys, ..Self::new(KEYS_MAX) }
+        Self { grain: keys.grain, names: keys.names, ..Self::new(KEYS_MAX) }
     }
 
     pub(super) fn add_cells(&mut self, role: Role, batch: &RecordBatch) -> Result<(), GatherError> {
@@ -109,34 +123,33 @@ impl CellRows {
 
     /// Gives up what there is too much of. Requests become coarser for their own sake only: they decide, errors and calls explain.
     fn limit(&mut self) {
-        while self.cells.len() > self.keys_max && self.keys.grain.coarser < WIDTHS.len() - 1 + OPERATIONS_KEPT.len() {
-            self.keys.grain.coarser += 1;
-            if let Some(step) = self.keys.grain.coarser.checked_sub(WIDTHS.len()) {
+        while self.cells.len() > self.keys_max && self.grain.coarser < WIDTHS.len() - 1 + OPERATIONS_KEPT.len() {
+            self.grain.coarser += 1;
+            if let Some(step) = self.grain.coarser.checked_sub(WIDTHS.len()) {
                 let requests = self.cells.values().map(|cell| (&cell.operation, cell.requests));
-                self.keys.grain.kept = Some(most_frequent(requests, OPERATIONS_KEPT[step]));
+                self.grain.kept = Some(most_frequent(requests, OPERATIONS_KEPT[step]));
             }
             self.regroup_cells();
         }
-        while self.errors.len() > self.keys_max && self.keys.grain.fewer_errors < FINGERPRINTS_KEPT.len() {
-            let kept = FINGERPRINTS_KEPT[self.keys.grain.fewer_errors];
+        while self.errors.len() > self.keys_max && self.grain.fewer_errors < FINGERPRINTS_KEPT.len() {
+            let kept = FINGERPRINTS_KEPT[self.grain.fewer_errors];
             if kept < usize::MAX {
-                self.keys.grain.fingerprints =
-                    Some(most_frequent(self.errors.values().map(|error| (&error.fingerprint, error.count)), kept));
+                self.grain.fingerprints = Some(most_frequent(self.errors.values().map(|error| (&error.fingerprint, error.count)), kept));
             }
-            self.keys.grain.fewer_errors += 1;
+            self.grain.fewer_errors += 1;
             std::mem::take(&mut self.errors).into_values().for_each(|error| self.put_error(error));
         }
-        while self.calls.len() > self.keys_max && self.keys.grain.fewer_calls < NAMES_KEPT.len() {
-            self.keys.grain.called =
-                Some(most_frequent(self.calls.values().map(|call| (&call.name, call.count)), NAMES_KEPT[self.keys.grain.fewer_calls]));
-            self.keys.grain.fewer_calls += 1;
+        while self.calls.len() > self.keys_max && self.grain.fewer_calls < NAMES_KEPT.len() {
+            self.grain.called =
+                Some(most_frequent(self.calls.values().map(|call| (&call.name, call.count)), NAMES_KEPT[self.grain.fewer_calls]));
+            self.grain.fewer_calls += 1;
             std::mem::take(&mut self.calls).into_values().for_each(|call| self.put_call(call));
         }
     }
 
     /// Adds all cells up anew under the keys that are left.
     fn regroup_cells(&mut self) {
-        let width = self.keys.window();
+        let width = self.grain.window();
         for old in std::mem::take(&mut self.cells).into_values() {
             let cell = self.cell(old.at.bucket(width), old.cohort, &old.operation, &old.instance);
             cell.requests = cell.requests.saturating_add(old.requests);
@@ -149,15 +162,15 @@ impl CellRows {
 
     /// The name that an operation is counted under.
     fn operation(&mut self, operation: &str) -> Arc<str> {
-        let is_kept = self.keys.grain.kept.as_ref().is_none_or(|kept| kept.contains(operation));
-        self.keys.names.get(if is_kept { operation } else { OTHER_OPERATION })
+        let is_kept = self.grain.kept.as_ref().is_none_or(|kept| kept.contains(operation));
+        self.names.get(if is_kept { operation } else { OTHER_OPERATION })
     }
 
     fn put_error(&mut self, error: ErrorCount) {
-        let operation = self.keys.names.get(if self.keys.grain.fewer_errors > 0 { "" } else { &error.operation });
-        let instance = self.keys.names.get(if self.keys.grain.fewer_errors > 1 { "" } else { &error.instance });
-        let is_kept = self.keys.grain.fingerprints.as_ref().is_none_or(|kept| kept.contains(&error.fingerprint));
-        let fingerprint = self.keys.names.get(if is_kept { &error.fingerprint } else { OTHER_OPERATION });
+        let operation = self.names.get(if self.grain.fewer_errors > 0 { "" } else { &error.operation });
+        let instance = self.names.get(if self.grain.fewer_errors > 1 { "" } else { &error.instance });
+        let is_kept = self.grain.fingerprints.as_ref().is_none_or(|kept| kept.contains(&error.fingerprint));
+        let fingerprint = self.names.get(if is_kept { &error.fingerprint } else { OTHER_OPERATION });
         let error = ErrorCount { operation, instance, fingerprint, ..error };
         let key = (error.at, error.cohort, error.operation.clone(), error.instance.clone(), error.fingerprint.clone());
         match self.errors.entry(key) {
@@ -173,8 +186,8 @@ impl CellRows {
     }
 
     fn put_call(&mut self, call: CallCount) {
-        let is_kept = self.keys.grain.called.as_ref().is_none_or(|kept| kept.contains(&call.name));
-        let call = CallCount { name: self.keys.names.get(if is_kept { &call.name } else { OTHER_OPERATION }), ..call };
+        let is_kept = self.grain.called.as_ref().is_none_or(|kept| kept.contains(&call.name));
+        let call = CallCount { name: self.names.get(if is_kept { &call.name } else { OTHER_OPERATION }), ..call };
         let key = (call.at, call.cohort, call.instance.clone(), call.kind.clone(), call.name.clone());
         match self.calls.entry(key) {
             Entry::Occupied(known) => {
@@ -197,7 +210,7 @@ impl CellRows {
         let counts = columns.column("duration_counts")?;
         let counts = counts.as_list_opt::<i32>().ok_or(columns.unexpected("duration_counts"))?;
         let (failed, slow) = (columns.texts("error_trace_id")?, columns.texts("slow_trace_id")?);
-        let width = self.keys.window();
+        let width = self.grain.window();
         for (row, at) in times.iter().copied().enumerate() {
             let buckets = counts.value(row);
             let buckets = buckets.as_primitive_opt::<Int64Type>().ok_or(columns.unexpected("duration_counts"))?;
@@ -221,7 +234,7 @@ impl CellRows {
         let columns = Columns { table: "spans", batch };
         let (times, operations, instances) = (columns.times("time")?, columns.texts("operation")?, columns.texts("service_instance_id")?);
         let (errors, durations, traces) = (columns.longs("errors")?, columns.longs("duration_ns")?, columns.texts("trace_id")?);
-        let window = self.keys.window();
+        let window = self.grain.window();
         for (row, at) in times.iter().enumerate() {
             let cell = self.cell(at.bucket(window), role, text(&operations, row), text(&instances, row));
             cell.requests += 1;
@@ -245,12 +258,12 @@ impl CellRows {
             let error = ErrorCount {
                 at,
                 cohort: role,
-                operation: self.keys.names.get(text(&operations, row)),
-                instance: self.keys.names.get(text(&instances, row)),
-                fingerprint: self.keys.names.get(text(&fingerprints, row)),
-                source: self.keys.names.get(text(&sources, row)),
-                error_type: self.keys.names.get(text(&kinds, row)),
-                message: self.keys.names.get(text(&messages, row)),
+                operation: self.names.get(text(&operations, row)),
+                instance: self.names.get(text(&instances, row)),
+                fingerprint: self.names.get(text(&fingerprints, row)),
+                source: self.names.get(text(&sources, row)),
+                error_type: self.names.get(text(&kinds, row)),
+                message: self.names.get(text(&messages, row)),
                 count: unsigned(&counts, row),
                 trace: optional(&traces, row),
             };
@@ -268,9 +281,9 @@ impl CellRows {
             let call = CallCount {
                 at,
                 cohort: role,
-                instance: self.keys.names.get(text(&instances, row)),
-                kind: self.keys.names.get(text(&kinds, row)),
-                name: self.keys.names.get(text(&called, row)),
+                instance: self.names.get(text(&instances, row)),
+                kind: self.names.get(text(&kinds, row)),
+                name: self.names.get(text(&called, row)),
                 count: unsigned(&counts, row),
                 errors: unsigned(&errors, row),
             };
@@ -283,11 +296,11 @@ impl CellRows {
     /// All of it, and how it was told apart.
     pub(super) fn finish(self) -> (Finished, Keys) {
         let finished = (self.cells.into_values().collect(), self.errors.into_values().collect(), self.calls.into_values().collect());
-        (finished, self.keys)
+        (finished, Keys { grain: self.grain, names: self.names })
     }
 
     fn cell(&mut self, at: UnixNanos, cohort: Role, operation: &str, instance: &str) -> &mut Cell {
-        let (operation, instance) = (self.operation(operation), self.keys.names.get(instance));
+        let (operation, instance) = (self.operation(operation), self.names.get(instance));
         let key = (at, cohort, operation.clone(), instance.clone());
         self.cells.entry(key).or_insert_with(|| Cell::new(at, cohort, operation, instance))
     }
@@ -310,7 +323,7 @@ mod tests {
     use super::*;
 
     fn cell(rows: &mut CellRows, second: i64, operation: &str, instance: &str) {
-        let at = UnixNanos::from_seconds(second).bucket(rows.keys.window());
+        let at = UnixNanos::from_seconds(second).bucket(rows.grain.window());
         let cell = rows.cell(at, Role::Canary, operation, instance);
         cell.requests += 1;
         cell.durations.record(1e6);
@@ -327,7 +340,7 @@ mod tests {
                 }
             }
         }
-        (rows.keys.window(), rows.finish().0.0)
+        (rows.grain.window(), rows.finish().0.0)
     }
 
     #[test]

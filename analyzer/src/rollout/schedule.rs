@@ -358,12 +358,13 @@ impl Scheduler {
             Some(reading) => reading,
             None => self.read(rollout, self.memory.kept(&rollout.id).filter(|kept| !kept.is_old(self.clock.now()))).await?,
         };
-        self.probes.ask(rollout, &Policy::default().with(&rollout.policy_now())?, self.clock.now()).await;
-        let mut outcome = self.outcome(rollout, reading, previous.as_ref()).await?;
+        let policy = Policy::default().with(&rollout.policy_now())?;
+        self.probes.ask(rollout, &policy, self.clock.now()).await;
+        let mut outcome = self.outcome(rollout, &policy, reading, previous.as_ref()).await?;
         if !outcome.is_whole && decides(previous.as_ref(), &outcome.verdict) {
             drop(outcome);
             // What is acted on rests on all that is in the tables.
-            outcome = self.outcome(rollout, self.read(rollout, None).await?, previous.as_ref()).await?;
+            outcome = self.outcome(rollout, &policy, self.read(rollout, None).await?, previous.as_ref()).await?;
         }
         if rollout.state == RolloutState::Pending {
             self.desk.mark_running(&rollout.id).await?;
@@ -388,18 +389,23 @@ impl Scheduler {
     }
 
     /// What the judge makes of it.
-    async fn outcome(&self, rollout: &Rollout, reading: Reading, previous: Option<&Verdict>) -> Result<Outcome, JudgeError> {
+    async fn outcome(
+        &self,
+        rollout: &Rollout,
+        policy: &Policy,
+        reading: Reading,
+        previous: Option<&Verdict>,
+    ) -> Result<Outcome, JudgeError> {
         let Reading { at, gathered: Gathered { mut evidence, keys, is_whole } } = reading;
         let mut overrides = rollout.policy_now();
-        let policy = Policy::default().with(&overrides)?;
         let now = self.clock.now();
-        let judged_on = self.judged_on(rollout, &policy, at, now);
+        let judged_on = self.judged_on(rollout, policy, at, now);
         if self.memory.is_awaiting(&rollout.id) {
             // What is proven is watched for as long as it waits for somebody, and ends by harm or by nobody coming.
             overrides.max_duration_seconds = Some((policy.max_duration() + WAIT_MAX).as_secs());
         }
         add_samples(&self.engine, &self.question(rollout, at), &policy.sampled(), &mut evidence).await?;
-        self.probes.tell(rollout, &policy, &mut evidence);
+        self.probes.tell(rollout, policy, &mut evidence);
         evidence.pairing = pairing(rollout, &evidence);
         evidence.calibration = self.calibrations.of(rollout.service.as_str(), rollout.environment.as_str());
         let subject = VerdictSubject {

@@ -76,13 +76,14 @@ impl UnixNanos {
         chrono::DateTime::from_timestamp_nanos(self.0).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
     }
 
-    /// Reads RFC 3339; the error says what is wrong with the text.
+    /// Reads RFC 3339; the error says what is wrong with the text. What lies before 1677 or after 2262 is the first or the last instant.
     ///
     /// # Errors
-    /// When the text is not a date and time with an offset, or lies outside the range.
+    /// When the text is not a date and time with an offset.
     pub fn parse_rfc3339(text: &str) -> Result<Self, TimeError> {
-        let parsed = chrono::DateTime::parse_from_rfc3339(text).map_err(|source| TimeError::Format { text: text.to_owned(), source })?;
-        parsed.timestamp_nanos_opt().map(Self).ok_or_else(|| TimeError::Range { text: text.to_owned() })
+        let parsed = chrono::DateTime::parse_from_rfc3339(text).map_err(|source| TimeError { text: text.to_owned(), source })?;
+        let beyond = if parsed.timestamp() < 0 { i64::MIN } else { i64::MAX };
+        Ok(Self(parsed.timestamp_nanos_opt().unwrap_or(beyond)))
     }
 }
 
@@ -92,23 +93,14 @@ impl fmt::Display for UnixNanos {
     }
 }
 
-/// Why a text is no instant.
+/// Why a text is no instant: it is not RFC 3339.
 #[derive(Debug, thiserror::Error)]
-pub enum TimeError {
-    /// Not RFC 3339.
-    #[error("{text:?} is not a time: write it as 2026-11-20T21:31:05Z")]
-    Format {
-        /// What was given.
-        text: String,
-        /// What the parser says.
-        source: chrono::ParseError,
-    },
-    /// Outside 1677 to 2262.
-    #[error("{text:?} lies outside the years 1677 to 2262")]
-    Range {
-        /// What was given.
-        text: String,
-    },
+#[error("{text:?} is not a time: write it as 2026-11-20T21:31:05Z")]
+pub struct TimeError {
+    /// What was given.
+    text: String,
+    /// What the parser says.
+    source: chrono::ParseError,
 }
 
 /// A half-open span of time, `start <= t < end`.

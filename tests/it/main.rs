@@ -13,6 +13,8 @@ mod cli;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod description;
+#[cfg(test)]
 mod duckdb;
 #[cfg(test)]
 mod durability;

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::metrics::NAME_CHARS_MAX;
+use super::overrides::check_ranges;
 use super::{CheckKind, MetricCheck, MetricSource, PolicyMistake};
 use crate::kayenta::Direction;
 
@@ -108,18 +110,23 @@ pub struct GateOverride {
     pub kind: GateKind,
     /// Its name in verdicts: 1 to 100 characters; made of its kind and limit if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub name: Option<String>,
     /// Of `slo`: at most this share of the canary's requests may fail; 0.01 is 1 %.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1e-6, maximum = 1)]
     pub error_rate: Option<f64>,
     /// Of `slo`: the quantile of the canary's latency that is held to `latency_seconds`; 0.95 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0.01, maximum = 0.9999)]
     pub latency_quantile: Option<f64>,
     /// Of `slo`: the quantile may be at most this.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1e-6, maximum = 86_400)]
     pub latency_seconds: Option<f64>,
     /// Of `resource`: name of an OTLP metric, such as `container.cpu.utilization`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255)]
     pub metric: Option<String>,
     /// Of `resource`: only data points with these attributes, on the point or its resource.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -132,24 +139,30 @@ pub struct GateOverride {
     pub unit: Option<String>,
     /// Of `probe`: an address that is asked with GET at each look. Its host has to be one of `analyzer.probe_hosts`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 2000, pattern = "^https?://")]
     pub url: Option<String>,
     /// Of `probe`: the status that it has to answer; 200 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 100, maximum = 599)]
     pub status: Option<u16>,
     /// Of `probe`: after so many wrong answers in a row it has failed; 3 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100)]
     pub failures: Option<u32>,
     /// Of `min_traffic`: the canary has to get at least this, over the rollout.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1e-6, maximum = 1e9)]
     pub requests_per_second: Option<f64>,
     /// Whether passing the limit demands a rollback; else it only holds a promotion. `true` if left out, of `min_traffic` never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub critical: Option<bool>,
     /// Of `slo`: its part of the false-alarm budget, relative to the checks'; 0.1 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(exclusive_minimum = 0, maximum = 1000)]
     pub weight: Option<f64>,
     /// Whose score it counts for; `limits`, of `min_traffic` `traffic`, if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub group: Option<String>,
 }
 
@@ -169,8 +182,8 @@ pub enum GateKind {
 }
 
 const GATES_MAX: usize = 20;
-const TEXT_MAX: usize = 100;
-const URL_BYTES_MAX: usize = 2_000;
+const URL_BYTES_MAX: f64 = 2_000.0;
+const METRIC_BYTES_MAX: f64 = 255.0;
 
 /// The limits that are asked for, as far as they can be kept. `taken` are the names of the other checks.
 pub(super) fn gates_of(given: &[GateOverride], taken: &[&str], mistakes: &mut Vec<PolicyMistake>) -> Vec<Gate> {
@@ -188,8 +201,8 @@ fn gate_of(given: &GateOverride, names: &mut BTreeSet<String>, mistakes: &mut Ve
     let name = given.name.clone().or_else(|| limit.as_ref().map(default_name)).unwrap_or_else(|| "a gate".to_owned());
     wrong.extend(foreign(given).into_iter().map(|field| format!("{field} does not go with this kind")));
     let is_standard = CheckKind::ALL.iter().any(|kind| name == kind.name()) || name.starts_with("latency_p");
-    if !(1..=TEXT_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-        wrong.push("it needs a name of 1 to 100 characters".to_owned());
+    if name.chars().any(char::is_control) {
+        wrong.push("its name has to be on one line".to_owned());
     } else if is_standard || !names.insert(name.clone()) {
         wrong.push("another check has this name".to_owned());
     }
@@ -202,9 +215,23 @@ fn gate_of(given: &GateOverride, names: &mut BTreeSet<String>, mistakes: &mut Ve
         GateKind::Slo if critical => given.weight.unwrap_or(0.1),
         GateKind::Slo | GateKind::Resource | GateKind::Probe | GateKind::MinTraffic => 0.0,
     };
-    if !(0.0..=1000.0).contains(&weight) || (critical && given.kind == GateKind::Slo && weight <= 0.0) {
-        wrong.push("weight has to be more than 0 and at most 1000".to_owned());
+    if critical && given.kind == GateKind::Slo && weight <= 0.0 {
+        wrong.push("weight has to be more than 0".to_owned());
     }
+    let ranges = [
+        ("error_rate", given.error_rate, 1e-6, 1.0),
+        ("latency_quantile", given.latency_quantile, 0.01, 0.9999),
+        ("latency_seconds", given.latency_seconds, 1e-6, 86_400.0),
+        ("max", given.max, -1e300, 1e300),
+        ("status", given.status.map(f64::from), 100.0, 599.0),
+        ("failures", given.failures.map(f64::from), 1.0, 100.0),
+        ("requests_per_second", given.requests_per_second, 1e-6, 1e9),
+        ("weight", given.weight, 0.0, 1000.0),
+        ("the length of name", given.name.as_ref().map(|name| name.chars().count() as f64), 1.0, NAME_CHARS_MAX),
+        ("the length of url", given.url.as_ref().map(|url| url.len() as f64), 0.0, URL_BYTES_MAX),
+        ("the length of metric", given.metric.as_ref().map(|metric| metric.len() as f64), 0.0, METRIC_BYTES_MAX),
+    ];
+    check_ranges(("gates", &name), &ranges, mistakes);
     if wrong.is_empty() {
         return Some(Gate { name, limit: limit?, critical, weight });
     }
@@ -213,52 +240,32 @@ fn gate_of(given: &GateOverride, names: &mut BTreeSet<String>, mistakes: &mut Ve
 }
 
 fn limit_of(given: &GateOverride, wrong: &mut Vec<String>) -> Option<Limit> {
-    let mut within = |value: Option<f64>, field: &str, low: f64, high: f64| match value {
-        Some(value) if (low..=high).contains(&value) => Some(value),
-        Some(_) => {
-            wrong.push(format!("{field} has to lie between {low} and {high}"));
-            None
-        }
-        None => None,
-    };
     match given.kind {
         GateKind::Slo => match (given.error_rate, given.latency_seconds) {
-            (Some(rate), None) => Some(Limit::ErrorRate { max: within(Some(rate), "error_rate", 1e-6, 1.0)? }),
-            (None, Some(seconds)) => {
-                let quantile = within(Some(given.latency_quantile.unwrap_or(0.95)), "latency_quantile", 0.01, 0.9999);
-                Some(Limit::Latency { quantile: quantile?, max_seconds: within(Some(seconds), "latency_seconds", 1e-6, 86_400.0)? })
-            }
+            (Some(max), None) => Some(Limit::ErrorRate { max }),
+            (None, Some(max_seconds)) => Some(Limit::Latency { quantile: given.latency_quantile.unwrap_or(0.95), max_seconds }),
             (None, None) | (Some(_), Some(_)) => {
                 wrong.push("it needs either error_rate or latency_seconds".to_owned());
                 None
             }
         },
-        GateKind::Resource => {
-            let max = within(given.max, "max", -1e300, 1e300);
-            match (&given.metric, max) {
-                (Some(metric), Some(max)) if (1..=255).contains(&metric.len()) => Some(Limit::Resource {
-                    metric: metric.clone(),
-                    attributes: given.attributes.clone(),
-                    max,
-                    unit: given.unit.clone().unwrap_or_default(),
-                }),
-                _ => {
-                    wrong.push("it needs metric and max".to_owned());
-                    None
-                }
+        GateKind::Resource => match (&given.metric, given.max) {
+            (Some(metric), Some(max)) if !metric.is_empty() => Some(Limit::Resource {
+                metric: metric.clone(),
+                attributes: given.attributes.clone(),
+                max,
+                unit: given.unit.clone().unwrap_or_default(),
+            }),
+            _ => {
+                wrong.push("it needs metric and max".to_owned());
+                None
             }
-        }
+        },
         GateKind::Probe => {
-            let failures = given.failures.unwrap_or(3);
-            let status = given.status.unwrap_or(200);
             let has_scheme = |url: &&String| url.starts_with("http://") || url.starts_with("https://");
-            match given.url.as_ref().filter(has_scheme).filter(|url| url.len() <= URL_BYTES_MAX) {
-                Some(url) if (100..600).contains(&status) && (1..=100).contains(&failures) => {
-                    Some(Limit::Probe { url: url.clone(), status, failures })
-                }
-                Some(_) => {
-                    wrong.push("status has to lie between 100 and 599, failures between 1 and 100".to_owned());
-                    None
+            match given.url.as_ref().filter(has_scheme) {
+                Some(url) => {
+                    Some(Limit::Probe { url: url.clone(), status: given.status.unwrap_or(200), failures: given.failures.unwrap_or(3) })
                 }
                 None => {
                     wrong.push("it needs a url that begins with http:// or https://".to_owned());
@@ -267,11 +274,10 @@ fn limit_of(given: &GateOverride, wrong: &mut Vec<String>) -> Option<Limit> {
             }
         }
         GateKind::MinTraffic => {
-            let least = within(given.requests_per_second, "requests_per_second", 1e-6, 1e9);
-            if least.is_none() {
+            if given.requests_per_second.is_none() {
                 wrong.push("it needs requests_per_second".to_owned());
             }
-            least.map(|min_per_second| Limit::Traffic { min_per_second })
+            given.requests_per_second.map(|min_per_second| Limit::Traffic { min_per_second })
         }
     }
 }
@@ -345,7 +351,7 @@ mod tests {
         .unwrap_err();
         for part in [
             "either error_rate or latency_seconds",
-            "two: error_rate has to lie between",
+            "two: error_rate is 2, it has to lie between 0.000001 and 1",
             "begins with http",
             "p: max does not go with this kind",
             "m: little traffic is no harm",

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::metrics::NAME_CHARS_MAX;
+use super::overrides::check_ranges;
 use super::{CheckKind, Policy, PolicyMistake, PolicyOverrides};
 
 /// What a promotion asks of a group of checks.
@@ -14,6 +16,7 @@ use super::{CheckKind, Policy, PolicyMistake, PolicyOverrides};
 #[serde(deny_unknown_fields)]
 pub struct GroupOverride {
     /// Nothing is promoted while the group's score is less: 0 to 100.
+    #[schema(minimum = 0, maximum = 100)]
     pub min_score: f64,
 }
 
@@ -24,8 +27,6 @@ pub(crate) struct Groups {
     named: BTreeMap<String, String>,
     needed: BTreeMap<String, f64>,
 }
-
-const NAME_CHARS_MAX: usize = 100;
 
 impl CheckKind {
     /// The group of a check that the policy puts nowhere else.
@@ -68,19 +69,22 @@ pub(super) fn groups_of(policy: &Policy, given: &PolicyOverrides, mistakes: &mut
     let gates = named_gates.zip(given.gates.iter().flatten().map(|gate| &gate.group));
     let named = checks.chain(metrics).chain(gates).filter_map(|(name, group)| Some((name?, group.clone()?))).collect();
     let mut groups = Groups { named, needed: BTreeMap::new() };
+    for name in groups.named.values() {
+        check_ranges(("groups", name), &[("the length of name", Some(name.chars().count() as f64), 1.0, NAME_CHARS_MAX)], mistakes);
+    }
+    for (name, group) in given.groups.iter().flatten() {
+        check_ranges(("groups", name), &[("min_score", Some(group.min_score), 0.0, 100.0)], mistakes);
+    }
     let mut wrong = |name: &str, wrong: &'static str| mistakes.push(PolicyMistake::Group { name: name.to_owned(), wrong });
     for name in groups.named.values() {
-        if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-            wrong(name, "a group needs a name of 1 to 100 characters");
+        if name.chars().any(char::is_control) {
+            wrong(name, "its name has to be on one line");
         }
     }
     let filled = filled(policy, &groups);
-    for (name, group) in given.groups.iter().flatten() {
+    for name in given.groups.iter().flat_map(BTreeMap::keys) {
         if !filled.contains(name.as_str()) {
             wrong(name, "no check of the policy belongs to it");
-        }
-        if !(0.0..=100.0).contains(&group.min_score) {
-            wrong(name, "min_score has to lie between 0 and 100");
         }
     }
     groups.needed = given.groups.iter().flatten().map(|(name, group)| (name.clone(), group.min_score)).collect();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::overrides::check_ranges;
 use super::{CheckKind, PolicyMistake};
 use crate::kayenta::Direction;
 
@@ -49,6 +50,7 @@ pub enum MetricSource {
 pub struct MetricCheckOverride {
     /// Its name in verdicts: 1 to 100 characters. The metric's name if left out; SQL needs one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub name: Option<String>,
     /// Name of an OTLP metric: of gauges and up-down counters the value, of counters the rate a second, of histograms the mean, for each instance and minute.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,24 +61,29 @@ pub struct MetricCheckOverride {
     /// Instead of a metric: a query with the columns `cohort` (`baseline` or `canary`), `time`, `value` and perhaps `instance`. `$baseline` and `$canary` stand for the
     /// conditions that pick them in `spans`, `logs` and `metrics`, `$from` and `$until` for the time that counts.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 10_000)]
     pub sql: Option<String>,
     /// Which change is bad: `increase` (if left out), `decrease` or `either`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
     /// It may change by this share of the baseline's value before a rollback; 0.25 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 100)]
     pub relative: Option<f64>,
     /// … or by this much, in its own unit, if that is more; 0 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0)]
     pub absolute: Option<f64>,
     /// Whether a promotion needs its proof; `false` if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
     /// Its part of the false-alarm budget, relative to the other checks'; 0.1 if left out, 0 to be told only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1000)]
     pub weight: Option<f64>,
     /// Whose score it counts for; `metrics` if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub group: Option<String>,
     /// Unit of its values, as UCUM has it, such as `By`; for people only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,8 +92,8 @@ pub struct MetricCheckOverride {
 
 /// Each is a query at every look.
 const CHECKS_MAX: usize = 20;
-const NAME_CHARS_MAX: usize = 100;
-const SQL_BYTES_MAX: usize = 10_000;
+pub(super) const NAME_CHARS_MAX: f64 = 100.0;
+const SQL_BYTES_MAX: f64 = 10_000.0;
 
 /// The checks that are asked for, as far as they can be made.
 pub(super) fn checks_of(given: &[MetricCheckOverride], mistakes: &mut Vec<PolicyMistake>) -> Vec<MetricCheck> {
@@ -100,22 +107,26 @@ pub(super) fn checks_of(given: &[MetricCheckOverride], mistakes: &mut Vec<Policy
 
 fn check_of(given: &MetricCheckOverride, names: &mut BTreeSet<String>, mistakes: &mut Vec<PolicyMistake>) -> Option<MetricCheck> {
     let name = given.name.clone().or_else(|| given.metric.clone()).unwrap_or_default();
+    let ranges = [
+        ("relative", given.relative, 0.0, 100.0),
+        ("absolute", given.absolute, 0.0, 1e300),
+        ("weight", given.weight, 0.0, 1000.0),
+        ("the length of name", given.name.as_ref().map(|name| name.chars().count() as f64), 1.0, NAME_CHARS_MAX),
+        ("the length of sql", given.sql.as_ref().map(|sql| sql.len() as f64), 0.0, SQL_BYTES_MAX),
+    ];
+    check_ranges(("metrics", &name), &ranges, mistakes);
     let mut wrong = |wrong: &'static str| mistakes.push(PolicyMistake::Metric { name: name.clone(), wrong });
     let source = match (&given.metric, &given.sql) {
         (Some(metric), None) if !metric.is_empty() => MetricSource::Metric { metric: metric.clone(), attributes: given.attributes.clone() },
-        (None, Some(sql)) if sql.len() <= SQL_BYTES_MAX => MetricSource::Sql(sql.clone()),
-        (None, Some(_)) => {
-            wrong("sql may have at most 10,000 bytes");
-            return None;
-        }
+        (None, Some(sql)) => MetricSource::Sql(sql.clone()),
         _ => {
             wrong("it needs either metric or sql");
             return None;
         }
     };
     let is_standard = CheckKind::ALL.iter().any(|kind| name == kind.name() || name.starts_with("latency_p"));
-    if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-        wrong("it needs a name of 1 to 100 characters");
+    if (name.is_empty() && given.name.is_none()) || name.chars().any(char::is_control) {
+        wrong("it needs a name, on one line");
     } else if is_standard || !names.insert(name.clone()) {
         wrong("another check has this name");
     }
@@ -123,15 +134,6 @@ fn check_of(given: &MetricCheckOverride, names: &mut BTreeSet<String>, mistakes:
         wrong("attributes go with metric; sql has its own WHERE");
     }
     let (relative, absolute, weight) = (given.relative.unwrap_or(0.25), given.absolute.unwrap_or(0.0), given.weight.unwrap_or(0.1));
-    if !(0.0..=100.0).contains(&relative) {
-        wrong("relative has to lie between 0 and 100");
-    }
-    if !(0.0..=1e300).contains(&absolute) {
-        wrong("absolute has to be 0 or more");
-    }
-    if !(0.0..=1000.0).contains(&weight) {
-        wrong("weight has to lie between 0 and 1000");
-    }
     let (required, unit) = (given.required.unwrap_or(false), given.unit.clone().unwrap_or_default());
     Some(MetricCheck {
         name,

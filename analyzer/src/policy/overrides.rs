@@ -9,49 +9,67 @@ use utoipa::ToSchema;
 
 use super::{CheckKind, CheckPolicy, GateOverride, GroupOverride, JudgeRule, KayentaRule, MetricCheckOverride, Policy};
 
+/// Longest that a policy may watch a rollout, or a stage of it: 90 days, in seconds.
+const DURATION_SECONDS_MAX: u64 = 90 * 86_400;
+/// Most requests that a policy may wait for.
+const REQUESTS_MAX: u64 = 1_000_000_000_000;
+
 /// What a rollout asks to be different from the default policy. Whatever is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyOverrides {
     /// Chance of a false rollback over the whole rollout, more than 0 and at most 0.5.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1e-9, maximum = 0.5)]
     pub alpha: Option<f64>,
     /// Chance of a false promotion, per check, more than 0 and at most 0.5.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1e-9, maximum = 0.5)]
     pub beta: Option<f64>,
     /// Errors may grow by this share before a rollback; 0.25 is 25 %.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 100)]
     pub error_relative: Option<f64>,
     /// Errors may grow by this much of all requests before a rollback; 0.0005 is 0.05 percentage points.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub error_absolute: Option<f64>,
     /// Latency may grow by this share before a rollback.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 100)]
     pub latency_relative: Option<f64>,
     /// Errors logged for as many requests may grow by this share before a rollback; 1 is twice as many.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 100)]
     pub log_error_relative: Option<f64>,
     /// A promotion shows that errors grew by less than this share.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0.01, maximum = 100)]
     pub promote_error_relative: Option<f64>,
     /// … or by less than this much of all requests.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub promote_error_absolute: Option<f64>,
     /// A promotion shows that latency grew by less than this share.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0.01, maximum = 100)]
     pub promote_latency_relative: Option<f64>,
-    /// No promotion before this many seconds.
+    /// No promotion before this many seconds, at most 90 days.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 7_776_000)]
     pub min_duration_seconds: Option<u64>,
-    /// What is undecided after this many seconds ends inconclusive.
+    /// What is undecided after this many seconds ends inconclusive; at most 90 days.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 7_776_000)]
     pub max_duration_seconds: Option<u64>,
     /// No promotion with fewer requests in either cohort.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
     pub min_requests: Option<u64>,
     /// The canary's share of the traffic that the router is configured for, more than 0 and less than 1: where the canary surely gets another one, nothing is
     /// promoted or rolled back.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0.001, maximum = 0.999)]
     pub canary_share: Option<f64>,
     /// Who judges; ours if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,9 +82,11 @@ pub struct PolicyOverrides {
     pub checks: Option<Vec<CheckOverride>>,
     /// Plain numbers to compare beside them: OTLP metrics, or what SQL finds; at most 20.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 20)]
     pub metrics: Option<Vec<MetricCheckOverride>>,
     /// Limits that hold whatever the baseline does; at most 20.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 20)]
     pub gates: Option<Vec<GateOverride>>,
     /// What a promotion asks of groups of checks, by the group's name: `errors`, `latency`, `traffic`, `calls`, `metrics`, `limits`, or one that a check
     /// says it belongs to.
@@ -132,12 +152,15 @@ pub enum JudgeName {
 pub struct KayentaOverrides {
     /// How often, in seconds: 60 or more, 300 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 60, maximum = 86_400)]
     pub interval_seconds: Option<u64>,
     /// A score of this or more at the end promotes; 75 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 100)]
     pub pass: Option<f64>,
     /// One of this or less at any look rolls back; 50 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 100)]
     pub marginal: Option<f64>,
 }
 
@@ -146,15 +169,18 @@ pub struct KayentaOverrides {
 #[serde(deny_unknown_fields)]
 pub struct CheckOverride {
     /// `error_rate`, `latency`, `throughput`, `new_errors`, `log_errors`, `calls` or `sample_ratio`.
+    #[schema(pattern = "^(error_rate|latency|throughput|new_errors|log_errors|calls|sample_ratio)$")]
     pub name: String,
     /// Whether a promotion needs its proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
     /// Its part of the false-alarm budget, relative to the others; 0 to be told only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1000)]
     pub weight: Option<f64>,
     /// Whose score it counts for; by its kind if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub group: Option<String>,
 }
 
@@ -172,6 +198,22 @@ pub enum PolicyMistake {
     /// A number outside its range.
     #[error("{field} is {value}, it has to lie between {low} and {high}")]
     Range {
+        /// Which field.
+        field: &'static str,
+        /// What was given.
+        value: f64,
+        /// The least that is accepted.
+        low: f64,
+        /// The most that is accepted.
+        high: f64,
+    },
+    /// A number outside its range, of a metric or a gate.
+    #[error("{list}: {name}: {field} is {value}, it has to lie between {low} and {high}")]
+    ItemRange {
+        /// `metrics` or `gates`.
+        list: &'static str,
+        /// The name it has.
+        name: String,
         /// Which field.
         field: &'static str,
         /// What was given.
@@ -253,6 +295,15 @@ pub enum PolicyMistake {
     NothingDecides,
 }
 
+impl PolicyError {
+    /// Whether a field is wrong by itself, whatever the others say.
+    pub(crate) fn is_of_form(&self) -> bool {
+        self.mistakes.iter().any(|mistake| {
+            matches!(mistake, PolicyMistake::Range { .. } | PolicyMistake::ItemRange { .. } | PolicyMistake::UnknownCheck { .. })
+        })
+    }
+}
+
 impl Classified for PolicyError {
     fn fault(&self) -> Fault {
         Fault::Invalid
@@ -261,6 +312,19 @@ impl Classified for PolicyError {
 
 fn list(mistakes: &[PolicyMistake]) -> String {
     mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Numbers of a metric or a gate that lie outside their ranges: field, what was given, the least and the most.
+pub(super) fn check_ranges(
+    (list, name): (&'static str, &str),
+    fields: &[(&'static str, Option<f64>, f64, f64)],
+    mistakes: &mut Vec<PolicyMistake>,
+) {
+    for &(field, value, low, high) in fields {
+        if let Some(value) = value.filter(|value| !(low..=high).contains(value)) {
+            mistakes.push(PolicyMistake::ItemRange { list, name: name.to_owned(), field, value, low, high });
+        }
+    }
 }
 
 impl Policy {
@@ -330,15 +394,23 @@ impl Policy {
         } else if overrides.kayenta.is_some() {
             mistakes.push(PolicyMistake::OtherJudge);
         }
-        if let Some(seconds) = overrides.min_duration_seconds {
-            self.min_duration = Duration::from_secs(seconds);
+        let mut whole = |target: &mut u64, field, given: Option<u64>, low: u64, high: u64| match given {
+            Some(value) if (low..=high).contains(&value) => *target = value,
+            Some(value) => mistakes.push(PolicyMistake::Range { field, value: value as f64, low: low as f64, high: high as f64 }),
+            None => {}
+        };
+        let (mut least, mut most) = (self.min_duration.as_secs(), self.max_duration.as_secs());
+        whole(&mut least, "min_duration_seconds", overrides.min_duration_seconds, 0, DURATION_SECONDS_MAX);
+        whole(&mut most, "max_duration_seconds", overrides.max_duration_seconds, 1, DURATION_SECONDS_MAX);
+        // What is left out gives way to what is said.
+        match (overrides.min_duration_seconds, overrides.max_duration_seconds) {
+            (None, Some(_)) => least = least.min(most),
+            (Some(_), None) => most = most.max(least),
+            (Some(_), Some(_)) | (None, None) => {}
         }
-        if let Some(seconds) = overrides.max_duration_seconds {
-            self.max_duration = Duration::from_secs(seconds);
-        }
-        if let Some(requests) = overrides.min_requests {
-            self.min_requests = requests.max(1);
-        }
+        (self.min_duration, self.max_duration) = (Duration::from_secs(least), Duration::from_secs(most));
+        whole(&mut self.min_requests, "min_requests", overrides.min_requests, 0, REQUESTS_MAX);
+        self.min_requests = self.min_requests.max(1);
     }
 
     fn find_contradictions(&self, mistakes: &mut Vec<PolicyMistake>) {
@@ -359,7 +431,7 @@ impl Policy {
             mistakes.push(PolicyMistake::Crossed { promote, promote_value: rule.pass, rollback, rollback_value: rule.marginal });
         }
         let (min, max) = (self.min_duration.as_secs(), self.max_duration.as_secs());
-        if max < min || max == 0 {
+        if max < min {
             mistakes.push(PolicyMistake::Durations { min, max });
         }
         let proves = |check: &CheckPolicy| check.required && matches!(check.kind, CheckKind::ErrorRate | CheckKind::Latency);

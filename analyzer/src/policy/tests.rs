@@ -42,6 +42,19 @@ fn overrides_change_what_they_name_and_nothing_else() {
 }
 
 #[test]
+fn a_time_that_is_left_out_gives_way_to_the_one_that_is_said() {
+    let times = |min, max| {
+        let overrides = PolicyOverrides { min_duration_seconds: min, max_duration_seconds: max, ..PolicyOverrides::default() };
+        Policy::default().with(&overrides).map(|policy| (policy.min_duration().as_secs(), policy.max_duration().as_secs()))
+    };
+    assert_eq!(times(None, Some(60)).unwrap(), (60, 60));
+    assert_eq!(times(Some(7_200), None).unwrap(), (7_200, 7_200));
+    assert_eq!(times(None, None).unwrap(), (120, 3_600));
+    assert!(times(Some(7_200), Some(60)).unwrap_err().to_string().contains("max_duration_seconds is 60, less than"));
+    assert!(times(None, Some(u64::MAX)).unwrap_err().to_string().contains("between 1 and 7776000"), "no end of time is passed");
+}
+
+#[test]
 fn unknown_fields_are_refused() {
     assert!(serde_json::from_str::<PolicyOverrides>(r#"{"alhpa": 0.05}"#).is_err());
 }

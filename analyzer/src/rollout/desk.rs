@@ -19,7 +19,7 @@ use super::model::{
 use super::record::{from_row, is_same, to_row};
 use super::standing;
 use super::trail;
-use crate::cohort::{Question, first_seen, try_sql};
+use crate::cohort::{GatherError, Question, first_seen, try_sql};
 use crate::policy::{NamedPolicy, Policy, PolicyFolder};
 use crate::query::Engine;
 use crate::verdict::Verdict;
@@ -104,24 +104,53 @@ impl Rollouts {
     /// # Errors
     /// When the request contradicts itself or a live rollout, or no telemetry of the service is known.
     pub async fn start(&self, request: StartRollout) -> Result<Started, StartError> {
-        if request.baseline == request.canary {
-            return Err(StartError::SameCohorts { selector: request.canary.to_string() });
-        }
         let (request, policy_name) = self.with_policy(request);
-        let policy = Policy::default().with(&request.policy)?;
-        for stage in 0..request.stages.len() {
-            Policy::default().with(&Rollout { stage, ..self.draft(&request, Origin::Requested, self.clock.now()) }.policy_now())?;
-        }
+        let policy = self.check(&request).await?;
         if let Some(key) = &request.idempotency_key
             && let Some(row) = self.ledger.rollout_by_key(key).await?
         {
             return Ok(Started { rollout: from_row(row)?, created: false });
         }
-        self.require_telemetry(&request.service, &request.environment).await?;
+        self.require_telemetry(&request).await?;
         let started_at = self.start_of(&request).await?;
         self.try_metrics(&request, &policy, started_at).await?;
         let rollout = Rollout { policy_name, ..self.draft(&request, Origin::Requested, started_at) };
         self.insert(rollout, &request).await
+    }
+
+    /// The policy that a request asks for.
+    ///
+    /// # Errors
+    /// When a field is wrong by itself, or the request contradicts itself; that nobody knows the service comes between the two.
+    pub async fn check(&self, request: &StartRollout) -> Result<Policy, StartError> {
+        let wrong = match self.read(request) {
+            Err(StartError::Policy(error)) if error.is_of_form() => return Err(StartError::Policy(error)),
+            Err(wrong) => wrong,
+            Ok(policy) => return Ok(policy),
+        };
+        if self.is_known(&request.service, &request.environment).await? { Err(wrong) } else { Err(StartError::unknown(request)) }
+    }
+
+    fn read(&self, request: &StartRollout) -> Result<Policy, StartError> {
+        let policy = Policy::default().with(&request.policy)?;
+        for stage in 0..request.stages.len() {
+            Policy::default().with(&Rollout { stage, ..self.draft(request, Origin::Requested, self.clock.now()) }.policy_now())?;
+        }
+        if !request.stages.is_sorted_by(|one, next| one.traffic < next.traffic) {
+            return Err(StartError::Stages);
+        }
+        if request.baseline == request.canary {
+            return Err(StartError::SameCohorts { selector: request.canary.to_string() });
+        }
+        Ok(policy)
+    }
+
+    /// Whether any request of the service has been seen in the environment.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn is_known(&self, service: &ServiceName, environment: &Environment) -> Result<bool, GatherError> {
+        detect::is_known(&self.engine, service, environment).await
     }
 
     /// Opens a rollout for a version that has just been seen; `None` when one that was asked for runs.
@@ -221,15 +250,14 @@ impl Rollouts {
         Ok(try_sql(&self.engine, &question, policy.metrics()).await?)
     }
 
-    async fn require_telemetry(&self, service: &ServiceName, environment: &Environment) -> Result<(), StartError> {
+    async fn require_telemetry(&self, request: &StartRollout) -> Result<(), StartError> {
         let mut waited = Duration::ZERO;
         loop {
-            if detect::is_known(&self.engine, service, environment).await? {
+            if self.is_known(&request.service, &request.environment).await? {
                 return Ok(());
             }
             if waited >= VISIBLE_WITHIN {
-                let (service, environment) = (service.to_string(), environment.to_string());
-                return Err(StartError::UnknownService { service, environment });
+                return Err(StartError::unknown(request));
             }
             tokio::time::sleep(ASK_AGAIN).await;
             waited += ASK_AGAIN;

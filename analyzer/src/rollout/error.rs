@@ -3,6 +3,7 @@
 use haldane_store::ledger::LedgerError;
 use haldane_store::{Classified, Fault};
 
+use super::StartRollout;
 use super::model::RolloutId;
 use crate::cohort::{GatherError, MetricSqlError};
 use crate::policy::PolicyError;
@@ -24,6 +25,9 @@ pub enum StartError {
         /// The rollout that runs.
         running: RolloutId,
     },
+    /// A step gets no more of the traffic than the one before.
+    #[error("stages: traffic has to be more from step to step")]
+    Stages,
     /// Both selectors pick the same.
     #[error("baseline and canary are both {selector}: they must differ, or there is nothing to compare")]
     SameCohorts {
@@ -55,11 +59,17 @@ pub enum StartError {
     Ledger(#[from] LedgerError),
 }
 
+impl StartError {
+    pub(super) fn unknown(request: &StartRollout) -> Self {
+        Self::UnknownService { service: request.service.to_string(), environment: request.environment.to_string() }
+    }
+}
+
 impl Classified for StartError {
     fn fault(&self) -> Fault {
         match self {
             Self::Conflict { .. } => Fault::Conflict,
-            Self::SameCohorts { .. } => Fault::Invalid,
+            Self::Stages | Self::SameCohorts { .. } => Fault::Invalid,
             Self::UnknownService { .. } => Fault::Missing,
             Self::Policy(error) => error.fault(),
             Self::MetricSql(error) => error.fault(),

@@ -7,14 +7,16 @@ use axum::extract::State;
 use haldane_analyzer::cohort::Selector;
 use haldane_analyzer::judge::Pairing;
 use haldane_analyzer::policy::PolicyOverrides;
-use haldane_analyzer::rollout::{AnalysisError, AnalysisRequest};
+use haldane_analyzer::rollout::{AnalysisError, AnalysisRequest, StartError};
 use haldane_analyzer::verdict::{BaselineSource, Verdict};
 use haldane_store::{Environment, ServiceName, UnixNanos};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::described::{Name, SelectorMap};
 use super::extract::JsonBody;
+use super::rollouts::start_problem;
 use crate::error::{Problem, ProblemKind};
 
 /// A time of the past to be judged.
@@ -26,13 +28,17 @@ use crate::error::{Problem, ProblemKind};
 }))]
 pub struct AnalysisBody {
     /// `service.name`.
+    #[schema(value_type = Name)]
     pub service: String,
     /// `deployment.environment.name`; `default` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Name>)]
     pub environment: Option<String>,
     /// Resource attributes that pick what is compared with; all must match.
+    #[schema(value_type = SelectorMap)]
     pub baseline: BTreeMap<String, String>,
     /// Resource attributes that pick what is judged; all must match.
+    #[schema(value_type = SelectorMap)]
     pub canary: BTreeMap<String, String>,
     /// RFC 3339. The canary is judged from here on.
     #[schema(format = DateTime)]
@@ -54,6 +60,7 @@ pub struct AnalysisBody {
     responses(
         (status = 200, description = "The verdict, with an empty rollout_id", body = Verdict),
         (status = 400, description = "A field is wrong: the detail says which", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No telemetry of this service in this environment has come in", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is over 1 MiB", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Other plans and analyses are being made", body = Problem, content_type = "application/problem+json"),
@@ -61,7 +68,13 @@ pub struct AnalysisBody {
     )
 )]
 pub(super) async fn analyse(State(doors): State<Doors>, JsonBody(body): JsonBody<AnalysisBody>) -> Result<Json<Verdict>, Problem> {
-    let verdict = doors.rollouts.analyse(&read(body)?).await.map_err(|error| problem(&error))?;
+    let request = read(body)?;
+    let known = doors.rollouts.is_known(&request.service, &request.environment).await;
+    if !known.map_err(|error| problem(&error.into()))? {
+        let (service, environment) = (request.service.to_string(), request.environment.to_string());
+        return Err(start_problem(&StartError::UnknownService { service, environment }));
+    }
+    let verdict = doors.rollouts.analyse(&request).await.map_err(|error| problem(&error))?;
     Ok(Json(verdict))
 }
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Doors;
+use super::described::EventWord;
 use super::extract::{InPath, Params};
 use super::rollouts::{find_problem, read_problem, rollout_id};
 use crate::error::{Problem, ProblemKind};
@@ -137,6 +138,7 @@ pub(super) struct AuditParams {
     /// Only in this environment.
     environment: Option<String>,
     /// Only of this kind, such as `rollout.rolled_back`.
+    #[param(value_type = Option<EventWord>, inline)]
     kind: Option<String>,
     /// `desc`, the newest first, if left out; or `asc`.
     #[param(inline)]
@@ -207,7 +209,7 @@ pub(super) struct StreamParams {
 /// Sends what happens from now on, as server-sent events: `event` is the kind, `id` the sequence number, `data` the entry.
 #[utoipa::path(
     get, path = "/v1/events", tag = "rollouts", operation_id = "streamEvents",
-    params(StreamParams, ("Last-Event-ID" = Option<u64>, Header, description = "Goes on after the event of this id")),
+    params(StreamParams, ("Last-Event-ID" = Option<u64>, Header, nullable = false, description = "Goes on after the event of this id")),
     responses(
         (status = 200, description = "The stream", body = StreamedEvent, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is wrong: the detail says which", body = Problem, content_type = "application/problem+json"),
@@ -238,7 +240,7 @@ pub(super) async fn stream_all(
     get, path = "/v1/rollouts/{id}/events", tag = "rollouts", operation_id = "streamRolloutEvents",
     params(
         ("id" = String, Path, description = "The rollout"), StreamParams,
-        ("Last-Event-ID" = Option<u64>, Header, description = "Goes on after the event of this id")
+        ("Last-Event-ID" = Option<u64>, Header, nullable = false, description = "Goes on after the event of this id")
     ),
     responses(
         (status = 200, description = "The stream", body = StreamedEvent, content_type = "text/event-stream"),
@@ -278,7 +280,7 @@ fn seat(doors: &Doors) -> Result<OwnedSemaphorePermit, Problem> {
 }
 
 /// Sequence numbers are those of the ledger: 63 bits.
-fn sequence(parameter: &str, number: Option<u64>) -> Result<Option<u64>, Problem> {
+pub(super) fn sequence(parameter: &str, number: Option<u64>) -> Result<Option<u64>, Problem> {
     match number {
         Some(number) if i64::try_from(number).is_err() => Err(Problem::invalid(format!("{parameter}: {number} is no sequence number"))),
         known => Ok(known),
@@ -287,11 +289,12 @@ fn sequence(parameter: &str, number: Option<u64>) -> Result<Option<u64>, Problem
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let number = text.parse().map_err(|_| Problem::invalid("Last-Event-ID: take the id of the last event that you had"))?;
+    let number = value
+        .to_str()
+        .unwrap_or_default()
+        .trim()
+        .parse()
+        .map_err(|_| Problem::invalid("Last-Event-ID: take the id of the last event that you had"))?;
     sequence("Last-Event-ID", Some(number))
 }
 
@@ -337,6 +340,11 @@ impl Follower {
     /// Waits until there is something to send, or a while.
     async fn look(&mut self) {
         let mut bell = self.rollouts.event_bell();
+        // Asked before the events are read: else an end between the two would never be sent.
+        let is_over = match &self.of {
+            Some(id) => self.rollouts.get(id).await.map_or(true, |rollout| rollout.state.is_final()),
+            None => false,
+        };
         let filter = EventFilter { rollout_id: self.of.clone(), after: Some(self.after), limit: 100, ..EventFilter::default() };
         let Ok(events) = self.rollouts.events(&filter).await else {
             // The reader comes back with the id of its last event.
@@ -346,12 +354,9 @@ impl Follower {
         if let Some(last) = events.last() {
             self.after = last.sequence;
         }
-        let mut ends = self.of.is_some() && events.iter().any(|event| event.kind.is_end());
+        // The end may lie before where the reader begins.
+        let ends = if events.is_empty() { is_over } else { self.of.is_some() && events.iter().any(|event| event.kind.is_end()) };
         self.waiting.extend(events.iter().map(sse));
-        if let (Some(id), true) = (&self.of, events.is_empty()) {
-            // Its end may lie before where the reader begins.
-            ends = self.rollouts.get(id).await.map_or(true, |rollout| rollout.state.is_final());
-        }
         if ends || events.is_empty() {
             self.look_at_verdict().await;
         }

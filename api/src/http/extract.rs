@@ -7,7 +7,9 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use haldane_analyzer::rollout::HALDANE;
 
@@ -48,7 +50,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+impl<T: DeserializeOwned + Serialize, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -69,12 +71,51 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
             }
             _ => Problem::invalid(rejection.body_text()),
         })?;
-        // An array would be taken for the fields of an object, one by one.
-        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        let Json(mut given) = Json::<Value>::from_bytes(&bytes).map_err(|rejection| Problem::invalid(rejection.body_text()))?;
+        if given.is_array() {
             return Err(Problem::invalid("the body is invalid: it is an array, and has to be an object"));
         }
-        let Json(body) = Json::<T>::from_bytes(&bytes).map_err(|rejection| Problem::invalid(rejection.body_text()))?;
-        Ok(Self(body))
+        make_whole(&mut given);
+        let body =
+            serde_path_to_error::deserialize::<_, T>(&given).map_err(|error| Problem::invalid(format!("the body is invalid: {error}")))?;
+        match array_for_object(&given, &serde_json::to_value(&body).unwrap_or_default()) {
+            Some(place) => Err(Problem::invalid(format!("the body is invalid: {place} is an array, and has to be an object"))),
+            None => Ok(Self(body)),
+        }
+    }
+}
+
+/// `30.0` is as whole as `30`: JSON has one kind of number.
+fn make_whole(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < WHOLE_MAX);
+            if let Some(float) = whole {
+                *number = (float as i64).into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(make_whole),
+        Value::Object(values) => values.values_mut().for_each(make_whole),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// Beyond it not every whole number is a float.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Where an array was taken for the fields of an object, one by one, which nobody means: as a JSON pointer.
+fn array_for_object(given: &Value, understood: &Value) -> Option<String> {
+    let within = |(key, given, understood): (String, &Value, &Value)| Some(format!("/{key}{}", array_for_object(given, understood)?));
+    match (given, understood) {
+        (Value::Array(_), Value::Object(_)) => Some(String::new()),
+        (Value::Array(given), Value::Array(understood)) => {
+            let mut pairs = given.iter().zip(understood).enumerate();
+            pairs.find_map(|(index, (given, understood))| within((index.to_string(), given, understood)))
+        }
+        (Value::Object(given), Value::Object(understood)) => {
+            given.iter().find_map(|(key, given)| within((key.clone(), given, understood.get(key)?)))
+        }
+        _ => None,
     }
 }
 

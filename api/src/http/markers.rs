@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::described::{CdEvent, Metadata, Name};
 use super::extract::{Caller, JsonBody};
 use super::rollouts::{check_metadata, read_problem};
 use crate::error::Problem;
@@ -25,12 +26,15 @@ const TEXT_BYTES_MAX: usize = 255;
 #[schema(example = json!({"service": "payment", "environment": "shop", "version": "1.5.0", "kind": "upgraded", "metadata": {"commit": "3f2a91c"}}))]
 pub struct MarkerBody {
     /// `service.name`.
+    #[schema(value_type = Name)]
     pub service: String,
     /// `deployment.environment.name`; `default` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Name>)]
     pub environment: Option<String>,
     /// `service.version` of what was deployed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(max_length = 255, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub version: String,
     /// What was done; `deployed` if left out.
     #[serde(default)]
@@ -44,9 +48,11 @@ pub struct MarkerBody {
     pub actor: Option<String>,
     /// Such as a commit or a build's address; a rollout that Haldane opens by itself takes them over. At most 32 entries.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Metadata)]
     pub metadata: BTreeMap<String, String>,
     /// The same id is noted once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub id: Option<String>,
 }
 
@@ -101,7 +107,7 @@ pub(super) async fn record(
 /// The version is the tag of the artifact's package URL, else what stands behind its `@`.
 #[utoipa::path(
     post, path = "/integrations/cdevents", tag = "integrations", operation_id = "takeCDEvent",
-    request_body(content = Object, content_type = "application/json"),
+    request_body(content = inline(CdEvent), content_type = "application/json"),
     responses(
         (status = 201, description = "Noted"),
         (status = 200, description = "It had been noted before, or is of a kind that is not noted"),

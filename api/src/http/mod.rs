@@ -6,6 +6,7 @@
 mod access;
 mod analyses;
 mod deployments;
+mod described;
 mod events;
 mod exhibits;
 mod extract;

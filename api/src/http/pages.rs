@@ -6,10 +6,10 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt as _;
 use futures::future::ready;
 use futures::stream;
-use haldane_analyzer::rollout::{Rollout, RolloutFilter, RolloutId, RolloutState, minutes_lately, versions_lately};
+use futures::{FutureExt as _, StreamExt as _};
+use haldane_analyzer::rollout::{Rollout, RolloutFilter, RolloutId, RolloutPage, RolloutState, minutes_lately, versions_lately};
 use serde::Deserialize;
 
 use super::Doors;
@@ -18,8 +18,8 @@ use super::extract::InPath;
 use super::integrations::foreign;
 use super::rollouts::{find_problem, read_problem, rollout_id};
 use crate::error::Problem;
-use crate::pages::frame::{POLICY, SCRIPT, problem};
-use crate::pages::home::{Home, Row};
+use crate::pages::frame::{CLOSING, POLICY, SCRIPT, problem, trouble};
+use crate::pages::home::{Live, Rest, Row};
 use crate::pages::report::Subject;
 use crate::pages::service::{DRAWN, Service};
 use crate::pages::{home, service};
@@ -54,34 +54,48 @@ fn told(page: Result<String, Problem>) -> Response {
     }
 }
 
-/// The start page.
-pub(super) async fn home(State(doors): State<Doors>) -> Response {
-    told(home_page(&doors).await)
+/// A page whose beginning is known, and then what has to be read first. What goes wrong there stands in its place.
+fn in_parts(opening: String, rest: impl Future<Output = Result<String, Problem>> + Send + 'static) -> Response {
+    let rest = rest.map(|rest| rest.unwrap_or_else(|wrong| trouble(&wrong) + CLOSING));
+    let parts = stream::once(ready(opening)).chain(stream::once(rest)).map(Ok::<String, Infallible>);
+    (headers(), Body::from_stream(parts)).into_response()
 }
 
-async fn home_page(doors: &Doors) -> Result<String, Problem> {
-    let list = async |state: Option<RolloutState>, limit: u32| {
-        let filter = RolloutFilter { state, limit, ..RolloutFilter::default() };
-        doors.rollouts.list(&filter).await.map_err(|error| read_problem(&error))
-    };
+/// The start page.
+pub(super) async fn home(State(doors): State<Doors>) -> Response {
+    match live(&doors).await {
+        Ok(live) => in_parts(home::opening(&live, doors.rollouts.now()), home_rest(doors, live.rows.is_empty())),
+        Err(wrong) => told(Err(wrong)),
+    }
+}
+
+async fn live(doors: &Doors) -> Result<Live, Problem> {
     let mut live: Vec<Rollout> = Vec::new();
-    let mut more_live = false;
+    let mut more = false;
     for state in [RolloutState::Running, RolloutState::Pending] {
-        let page = list(Some(state), u32::try_from(LIVE_SHOWN).unwrap_or(u32::MAX)).await?;
-        more_live |= page.next.is_some();
+        let page = list(doors, Some(state), u32::try_from(LIVE_SHOWN).unwrap_or(u32::MAX)).await?;
+        more |= page.next.is_some();
         live.extend(page.rollouts);
     }
     live.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.id.as_str().cmp(a.id.as_str())));
-    more_live |= live.len() > LIVE_SHOWN;
-    let newest = list(None, ENDED_SOUGHT).await?.rollouts;
+    more |= live.len() > LIVE_SHOWN;
+    Ok(Live { rows: rows(doors, live.into_iter().take(LIVE_SHOWN)).await?, more })
+}
+
+async fn home_rest(doors: Doors, nothing_live: bool) -> Result<String, Problem> {
+    let newest = list(&doors, None, ENDED_SOUGHT).await?.rollouts;
     let mut ended: Vec<Rollout> = newest.into_iter().filter(|rollout| rollout.ended_at.is_some()).collect();
     ended.sort_by_key(|rollout| std::cmp::Reverse(rollout.ended_at));
-    let live = rows(doors, live.into_iter().take(LIVE_SHOWN)).await?;
-    let ended = rows(doors, ended.into_iter().take(ENDED_SHOWN)).await?;
+    let ended = rows(&doors, ended.into_iter().take(ENDED_SHOWN)).await?;
     let services = doors.rollouts.services().await.map_err(|error| read_problem(&error))?;
     let shown = &services[..services.len().min(SERVICES_SHOWN)];
     let (services_left_out, now) = (services.len() - shown.len(), doors.rollouts.now());
-    Ok(home::html(&Home { live: &live, more_live, ended: &ended, services: shown, services_left_out, now }))
+    Ok(home::rest(&Rest { nothing_live, ended: &ended, services: shown, services_left_out, now }))
+}
+
+async fn list(doors: &Doors, state: Option<RolloutState>, limit: u32) -> Result<RolloutPage, Problem> {
+    let filter = RolloutFilter { state, limit, ..RolloutFilter::default() };
+    doors.rollouts.list(&filter).await.map_err(|error| read_problem(&error))
 }
 
 async fn rows(doors: &Doors, rollouts: impl Iterator<Item = Rollout>) -> Result<Vec<Row>, Problem> {
@@ -107,7 +121,7 @@ pub(super) struct ReportParams {
 pub(super) async fn rollout(State(doors): State<Doors>, InPath(id): InPath, Query(params): Query<ReportParams>) -> Response {
     let found = async { exhibits::subject(&doors, &rollout_id(&id)?, params.file).await };
     match found.await {
-        Ok(subject) => in_parts(doors, subject, params.trace),
+        Ok(subject) => report(doors, subject, params.trace),
         Err(wrong) => told(Err(wrong)),
     }
 }
@@ -115,18 +129,15 @@ pub(super) async fn rollout(State(doors): State<Doors>, InPath(id): InPath, Quer
 /// The page of a rollout; what goes wrong is a problem document.
 pub(super) async fn report_page(doors: Doors, id: &RolloutId) -> Result<Response, Problem> {
     let subject = exhibits::subject(&doors, id, false).await?;
-    Ok(in_parts(doors, subject, None))
+    Ok(report(doors, subject, None))
 }
 
 /// What the verdict says at once, then what has to be read first.
-fn in_parts(doors: Doors, subject: Subject, trace: Option<String>) -> Response {
-    let opening = subject.opening();
-    let rest = async move {
+fn report(doors: Doors, subject: Subject, trace: Option<String>) -> Response {
+    in_parts(subject.opening(), async move {
         let details = exhibits::details(&doors, &subject, trace.as_deref()).await;
-        subject.rest(&details)
-    };
-    let parts = stream::once(ready(opening)).chain(stream::once(rest)).map(Ok::<String, Infallible>);
-    (headers(), Body::from_stream(parts)).into_response()
+        Ok(subject.rest(&details))
+    })
 }
 
 /// Which service.
@@ -138,10 +149,11 @@ pub(super) struct ServiceParams {
 
 /// The page of a service.
 pub(super) async fn service(State(doors): State<Doors>, InPath(name): InPath, Query(params): Query<ServiceParams>) -> Response {
-    told(service_page(&doors, &name, params.environment.as_deref().unwrap_or("default")).await)
+    let environment = params.environment.unwrap_or_else(|| "default".to_owned());
+    in_parts(service::opening(&name, &environment), async move { service_rest(&doors, &name, &environment).await })
 }
 
-async fn service_page(doors: &Doors, name: &str, environment: &str) -> Result<String, Problem> {
+async fn service_rest(doors: &Doors, name: &str, environment: &str) -> Result<String, Problem> {
     let now = doors.rollouts.now();
     let versions = versions_lately(&doors.engine, (name, environment), now).await.map_err(|error| read_problem(&error))?;
     let drawn: Vec<String> = versions.iter().take(DRAWN).map(|version| version.version.clone()).collect();
@@ -150,7 +162,7 @@ async fn service_page(doors: &Doors, name: &str, environment: &str) -> Result<St
         RolloutFilter { service: Some(name.to_owned()), environment: Some(environment.to_owned()), limit: 20, ..RolloutFilter::default() };
     let page = doors.rollouts.list(&filter).await.map_err(|error| read_problem(&error))?;
     let rollouts = rows(doors, page.rollouts.into_iter()).await?;
-    Ok(service::html(&Service { name, environment, versions: &versions, minutes: &minutes, rollouts: &rollouts, now }))
+    Ok(service::rest(&Service { versions: &versions, minutes: &minutes, rollouts: &rollouts, now }))
 }
 
 /// The script of all pages.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::described::{Name, Span};
 use super::extract::JsonBody;
 use super::wait::parse_span;
 use crate::error::{Problem, ProblemKind};
@@ -22,15 +23,18 @@ const INSTANCES_MEASURED: usize = 4;
 #[schema(example = json!({"service": "payment", "environment": "shop", "split": 0.1, "for": "30m"}))]
 pub struct PlanRequestBody {
     /// `service.name`.
+    #[schema(value_type = Name)]
     pub service: String,
     /// `deployment.environment.name`, `default` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Name>)]
     pub environment: Option<String>,
     /// The canary's share of the traffic, 0.001 to 0.999.
     #[schema(minimum = 0.001, maximum = 0.999)]
     pub split: f64,
     /// How long the canary will be watched: 1 minute to 6 hours, such as `30m`.
     #[serde(rename = "for")]
+    #[schema(value_type = Span)]
     pub length: String,
     /// What differs from the default policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -192,6 +192,19 @@ async fn a_bad_start_says_what_to_do() {
         body[key] = value;
         body
     };
+    let steps = |first: f64, second: f64| json!([{"traffic": first}, {"traffic": second}]);
+    // Of a service that nobody knows, what is wrong by itself comes first, what does not go together after.
+    for (mut body, status, kind) in [
+        (with("policy", json!({"min_requests": 1e15})), 400, "invalid-request"),
+        (with("policy", json!({"gates": [{"kind": "probe", "url": "http://x", "status": 9}]})), 400, "invalid-request"),
+        (with("stages", steps(0.0, 0.5)), 400, "invalid-request"),
+        (with("stages", steps(0.5, 0.1)), 404, "unknown-service"),
+        (with("canary", json!({"service.version": "1.4.0"})), 404, "unknown-service"),
+        (with("policy", json!({"min_duration_seconds": 600.0, "max_duration_seconds": 60})), 404, "unknown-service"),
+    ] {
+        body["service"] = "ghost".into();
+        shop.post("/v1/rollouts", &body).await.problem(status, kind);
+    }
     let unknown = shop.post("/v1/rollouts", &with("service", "ghost".into())).await;
     assert!(unknown.problem(404, "unknown-service").contains("/v1/services"));
     for (body, hint) in [
@@ -200,6 +213,12 @@ async fn a_bad_start_says_what_to_do() {
         (with("canary", json!({"selector": {"service.version": "1.5.0"}})), "canary.selector"),
         (with("cannary", json!({})), "unknown field `cannary`"),
         (with("policy", json!({"alpha": 7})), "alpha"),
+        (with("policy", json!({"min_duration_seconds": 600.0, "max_duration_seconds": 60})), "max_duration_seconds is 60"),
+        (with("policy", json!({"max_duration_seconds": 60.5})), "policy.max_duration_seconds: invalid type: floating point"),
+        (with("policy", json!([])), "/policy is an array"),
+        (with("policy", json!({"gates": [[]]})), "/policy/gates/0 is an array"),
+        (with("stages", steps(0.5, 0.1)), "more from step to step"),
+        (with("stages", json!([{"traffic": 0.1, "max_duration_seconds": 1e12}])), "max_duration_seconds"),
         (with("started_at", "soon".into()), "2026-11-20T21:31:05Z"),
         (json!({}), "missing field `service`"),
         (json!([]), "has to be an object"),

@@ -11,6 +11,8 @@ use haldane_analyzer::verdict::Verdict;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::described::Span;
+use super::events::sequence;
 use super::extract::{InPath, Params};
 use super::rollouts::{find_problem, rollout_id};
 use super::wait::parse_span;
@@ -28,7 +30,7 @@ const STORY_WITHIN: Duration = Duration::from_secs(15);
 #[into_params(parameter_in = Query)]
 pub(super) struct VerdictParams {
     /// Wait so long for another verdict, such as `30s` or `1m`; at most `60s`. Without it the answer comes at once.
-    #[param(example = "30s")]
+    #[param(example = "30s", value_type = Option<Span>, inline)]
     wait: Option<String>,
     /// The sequence number of the verdict that you have; that of `If-None-Match` if left out, else that of the present verdict.
     after: Option<u64>,
@@ -68,7 +70,7 @@ pub(super) async fn verdict(
     };
     let known = known_sequences(&headers);
     let mut verdict = doors.rollouts.verdict(&id).await.map_err(|error| find_problem(&error))?;
-    let after = params.after.or_else(|| known.iter().copied().max()).unwrap_or(verdict.sequence);
+    let after = sequence("after", params.after)?.or_else(|| known.iter().copied().max()).unwrap_or(verdict.sequence);
     if !wait.is_zero() && !verdict.is_final && verdict.sequence == after {
         // A server that stops answers those who wait at once, so that they come back to the next one.
         tokio::select! {

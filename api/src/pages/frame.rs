@@ -33,7 +33,7 @@ pub(crate) fn page(title: &str, follow: &Follow, content: &str) -> String {
 }
 
 /// What stands behind the content of a page.
-pub(super) const CLOSING: &str = "</main></body></html>";
+pub(crate) const CLOSING: &str = "</main></body></html>";
 
 /// What stands before the content of a page.
 pub(super) fn opening(title: &str, follow: &Follow) -> String {
@@ -63,14 +63,18 @@ pub(super) fn opening(title: &str, follow: &Follow) -> String {
 
 /// What went wrong, and where to go from there.
 pub(crate) fn problem(problem: &Problem) -> String {
-    let content = format!(
-        "<h1>{}</h1><p class=\"lead told-bad\">{}</p><p>The <a href=\"/\">start page</a> shows what is rolling out and what ended lately; \
+    let content = format!("<h1>{}</h1>{}", text(&problem.title), trouble(problem));
+    page(&problem.title, &Follow::Events(String::new()), &content)
+}
+
+/// The same within a page.
+pub(crate) fn trouble(problem: &Problem) -> String {
+    format!(
+        "<p class=\"lead told-bad\">{}</p><p>The <a href=\"/\">start page</a> shows what is rolling out and what ended lately; \
          <a href=\"{}\">more about this problem</a>.</p>",
-        text(&problem.title),
         text(&problem.detail),
         text(&problem.kind)
-    );
-    page(&problem.title, &Follow::Events(String::new()), &content)
+    )
 }
 
 /// A decision as a badge.

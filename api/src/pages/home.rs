@@ -6,7 +6,7 @@ use haldane_analyzer::rollout::{Rollout, ServiceSummary};
 use haldane_analyzer::verdict::Verdict;
 use haldane_store::UnixNanos;
 
-use super::frame::{Follow, badge, page, picked, scroll, segment, text};
+use super::frame::{CLOSING, Follow, badge, opening as opening_of, picked, scroll, segment, text};
 
 /// A rollout and what its verdict says.
 pub(crate) struct Row {
@@ -14,11 +14,16 @@ pub(crate) struct Row {
     pub(crate) verdict: Verdict,
 }
 
-/// What the start page shows.
-pub(crate) struct Home<'a> {
-    pub(crate) live: &'a [Row],
+/// What is rolling out.
+pub(crate) struct Live {
+    pub(crate) rows: Vec<Row>,
     /// Whether more are live than these.
-    pub(crate) more_live: bool,
+    pub(crate) more: bool,
+}
+
+/// What the start page shows below.
+pub(crate) struct Rest<'a> {
+    pub(crate) nothing_live: bool,
     /// The last ones to end, the newest first.
     pub(crate) ended: &'a [Row],
     pub(crate) services: &'a [ServiceSummary],
@@ -27,45 +32,55 @@ pub(crate) struct Home<'a> {
     pub(crate) now: UnixNanos,
 }
 
-/// The page. Live rollouts first, then those that ended last, then the services.
-pub(crate) fn html(home: &Home<'_>) -> String {
-    let mut out = String::with_capacity(8 << 10);
+/// The page down to the live rollouts.
+pub(crate) fn opening(live: &Live, now: UnixNanos) -> String {
+    let mut out = opening_of("Haldane: what is rolling out", &Follow::Events("/v1/events".to_owned()));
     // Writing to a String cannot fail.
-    let _ = write(&mut out, home);
-    page("Haldane: what is rolling out", &Follow::Events("/v1/events".to_owned()), &out)
+    let _ = write_live(&mut out, live, now);
+    out
 }
 
-fn write(out: &mut String, home: &Home<'_>) -> std::fmt::Result {
+/// From there to its end: those that ended last, then the services.
+pub(crate) fn rest(rest: &Rest<'_>) -> String {
+    let mut out = String::with_capacity(8 << 10);
+    // Writing to a String cannot fail.
+    let _ = write_rest(&mut out, rest);
+    out + CLOSING
+}
+
+fn write_live(out: &mut String, live: &Live, now: UnixNanos) -> std::fmt::Result {
     write!(out, "<section id=\"now\"><h1>Rolling out now</h1>")?;
-    if home.live.is_empty() {
-        let hint = match home.services.is_empty() {
+    if !live.rows.is_empty() {
+        write_rows(out, &live.rows, now)?;
+    }
+    if live.more {
+        let shown = live.rows.len();
+        write!(out, "<p class=\"mute\">These are the newest {shown}: <code>GET /v1/rollouts?state=running</code> has them all.</p>")?;
+    }
+    Ok(())
+}
+
+fn write_rest(out: &mut String, rest: &Rest<'_>) -> std::fmt::Result {
+    if rest.nothing_live {
+        let hint = match rest.services.is_empty() {
             true => "No telemetry has come in yet: send OTLP to port 4317 (gRPC) or 4318 (HTTP).",
             false => {
                 "Nothing. A new <code>service.version</code> opens a rollout by itself; <code>haldane gate --help</code> shows how a pipeline starts one."
             }
         };
         write!(out, "<p class=\"lead\">{hint}</p>")?;
-    } else {
-        write_rows(out, home.live, home.now)?;
-        if home.more_live {
-            write!(
-                out,
-                "<p class=\"mute\">These are the newest {}: <code>GET /v1/rollouts?state=running</code> has them all.</p>",
-                home.live.len()
-            )?;
-        }
     }
     write!(out, "</section>")?;
-    if !home.ended.is_empty() {
+    if !rest.ended.is_empty() {
         write!(out, "<section id=\"ended\"><h2>Ended lately</h2>")?;
-        write_rows(out, home.ended, home.now)?;
+        write_rows(out, rest.ended, rest.now)?;
         write!(out, "</section>")?;
     }
-    write_services(out, home)
+    write_services(out, rest)
 }
 
-fn write_services(out: &mut String, home: &Home<'_>) -> std::fmt::Result {
-    if home.services.is_empty() {
+fn write_services(out: &mut String, rest: &Rest<'_>) -> std::fmt::Result {
+    if rest.services.is_empty() {
         return Ok(());
     }
     write!(
@@ -74,7 +89,7 @@ fn write_services(out: &mut String, home: &Home<'_>) -> std::fmt::Result {
          <th scope=\"col\">versions</th></tr></thead><tbody>",
         scroll("Services of the last day")
     )?;
-    for service in home.services {
+    for service in rest.services {
         let versions: Vec<String> =
             service.versions.iter().take(5).map(|version| format!("<code>{}</code>", text(&version.version))).collect();
         write!(
@@ -88,8 +103,8 @@ fn write_services(out: &mut String, home: &Home<'_>) -> std::fmt::Result {
         )?;
     }
     write!(out, "</tbody></table></div>")?;
-    if home.services_left_out > 0 {
-        write!(out, "<p class=\"mute\">And {} more: <code>GET /v1/services</code> has them all.</p>", home.services_left_out)?;
+    if rest.services_left_out > 0 {
+        write!(out, "<p class=\"mute\">And {} more: <code>GET /v1/services</code> has them all.</p>", rest.services_left_out)?;
     }
     write!(out, "</section>")
 }

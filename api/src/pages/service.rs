@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use haldane_analyzer::rollout::{MinuteLately, VersionLately};
 use haldane_store::UnixNanos;
 
-use super::frame::{Follow, badge, page, scroll, text};
+use super::frame::{CLOSING, Follow, badge, opening as opening_of, scroll, text};
 use super::home::{Row, ago};
 use super::plot::latency;
 use crate::report::count;
@@ -17,8 +17,6 @@ pub(crate) const DRAWN: usize = 5;
 
 /// What the page shows.
 pub(crate) struct Service<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) environment: &'a str,
     /// The one with most requests first.
     pub(crate) versions: &'a [VersionLately],
     /// Minutes of the first [`DRAWN`] versions.
@@ -27,16 +25,21 @@ pub(crate) struct Service<'a> {
     pub(crate) now: UnixNanos,
 }
 
-/// The page.
-pub(crate) fn html(service: &Service<'_>) -> String {
+/// The page down to its heading.
+pub(crate) fn opening(name: &str, environment: &str) -> String {
+    let opening = opening_of(&format!("{name} in {environment}"), &Follow::Events("/v1/events".to_owned()));
+    format!("{opening}<h1>{} <span class=\"mute\">in {}</span></h1>", text(name), text(environment))
+}
+
+/// From there to its end.
+pub(crate) fn rest(service: &Service<'_>) -> String {
     let mut out = String::with_capacity(16 << 10);
     // Writing to a String cannot fail.
     let _ = write(&mut out, service);
-    page(&format!("{} in {}", service.name, service.environment), &Follow::Events("/v1/events".to_owned()), &out)
+    out + CLOSING
 }
 
 fn write(out: &mut String, service: &Service<'_>) -> std::fmt::Result {
-    write!(out, "<h1>{} <span class=\"mute\">in {}</span></h1>", text(service.name), text(service.environment))?;
     write!(out, "<section id=\"versions\"><h2>Versions in the last hour</h2>")?;
     if service.versions.is_empty() {
         write!(

@@ -167,8 +167,8 @@ fn a_group_without_its_score_holds_the_promotion_and_says_so() {
 fn a_group_that_no_check_belongs_to_is_a_mistake() {
     for (wrong, told) in [
         (r#"{"groups": {"speed": {"min_score": 50}}}"#, "groups: speed: no check of the policy belongs to it"),
-        (r#"{"groups": {"errors": {"min_score": 101}}}"#, "groups: errors: min_score has to lie between 0 and 100"),
-        (r#"{"checks": [{"name": "error_rate", "group": ""}]}"#, "groups: : a group needs a name of 1 to 100 characters"),
+        (r#"{"groups": {"errors": {"min_score": 101}}}"#, "groups: errors: min_score is 101, it has to lie between 0 and 100"),
+        (r#"{"checks": [{"name": "error_rate", "group": ""}]}"#, "groups: : the length of name is 0, it has to lie between 1 and 100"),
         (r#"{"judge": "kayenta", "groups": {"errors": {"min_score": 1}}}"#, "groups is given, but judge is kayenta"),
     ] {
         let overrides: PolicyOverrides = serde_json::from_str(wrong).unwrap();

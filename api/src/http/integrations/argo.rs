@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Asked, Memory, Standing, standing};
 use crate::error::Problem;
 use crate::http::Doors;
+use crate::http::described::{Name, SelectorText};
 use crate::http::extract::{Caller, JsonBody, Params};
 use crate::http::rollouts::StartRolloutBody;
 
@@ -49,12 +50,16 @@ pub struct ArgoBody {
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct ArgoParams {
     /// `service.name`.
+    #[param(value_type = Name, inline)]
     service: String,
     /// `deployment.environment.name`; `default` if left out.
+    #[param(value_type = Option<Name>, inline)]
     environment: Option<String>,
     /// What picks the version that is judged, such as `service.version=1.5.0`.
+    #[param(value_type = SelectorText, inline)]
     canary: String,
     /// What picks the version that is known.
+    #[param(value_type = SelectorText, inline)]
     baseline: String,
 }
 

@@ -13,7 +13,6 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use axum::response::Response;
-use haldane_analyzer::policy::Policy;
 use haldane_analyzer::rollout::{Rollout, RolloutFilter, RolloutId, RolloutState, StartError, StartRollout};
 use haldane_analyzer::verdict::Verdict;
 use haldane_store::UnixNanos;
@@ -71,7 +70,11 @@ struct Memory {
 /// Finds the rollout that a tool asks about, or starts it. One that ended counts as long as `memory` says.
 async fn standing(doors: &Doors, mut request: StartRollout, tool: &str, (memory, asked): (Memory, Asked)) -> Result<Standing, Problem> {
     request.metadata.insert(TOOL.to_owned(), tool.to_owned());
-    Policy::default().with(&request.policy).map_err(|error| start_problem(&StartError::Policy(error)))?;
+    match doors.rollouts.check(&request).await {
+        Ok(_) => {}
+        Err(error @ StartError::UnknownService { .. }) => return Ok(Standing::NotYet { reason: chain(&error) }),
+        Err(error) => return Err(start_problem(&error)),
+    }
     let filter = RolloutFilter {
         service: Some(request.service.to_string()),
         environment: Some(request.environment.to_string()),

@@ -10,10 +10,11 @@ use super::wire::RolloutBody;
 use super::{REASON_BYTES_MAX, cancel_problem, find_problem, rollout_id};
 use crate::error::{Problem, ProblemKind};
 use crate::http::Doors;
+use crate::http::described;
 use crate::http::extract::{Caller, InPath, JsonBody};
 
 /// Longest name of who decided, in bytes.
-const ACTOR_BYTES_MAX: usize = 100;
+pub(in crate::http) const ACTOR_BYTES_MAX: usize = 100;
 
 /// A person's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -21,9 +22,11 @@ const ACTOR_BYTES_MAX: usize = 100;
 #[schema(example = json!({"reason": "the errors are those of a partner, see INC-812", "actor": "ann"}))]
 pub struct DecisionBody {
     /// Why, in 1 to 1,000 bytes; kept with the rollout and told to who waits for its verdict.
+    #[schema(value_type = described::Reason)]
     pub reason: String,
     /// Who decided, in 1 to 100 bytes; `somebody` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<described::Actor>)]
     pub actor: Option<String>,
 }
 
@@ -106,10 +109,11 @@ pub(in crate::http) async fn approve(
 pub struct AdvanceBody {
     /// Why, in 1 to 1,000 bytes; needed with `force`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 1000)]
+    #[schema(value_type = Option<described::Reason>)]
     pub reason: Option<String>,
     /// Who went on, in 1 to 100 bytes; `somebody` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<described::Actor>)]
     pub actor: Option<String>,
     /// Whether the step need not be proven; `false` if left out.
     #[serde(default)]
@@ -136,12 +140,14 @@ pub(in crate::http) async fn advance(
     InPath(id): InPath,
     JsonBody(body): JsonBody<AdvanceBody>,
 ) -> Result<Json<RolloutBody>, Problem> {
+    let actor = checked(&caller, body.reason.as_deref(), body.actor.as_deref())?;
+    let id = rollout_id(&id)?;
     if body.force && body.reason.is_none() {
+        doors.rollouts.get(&id).await.map_err(|error| find_problem(&error))?;
         return Err(Problem::invalid("reason: say why the step need not be proven"));
     }
-    let actor = checked(&caller, body.reason.as_deref(), body.actor.as_deref())?;
     let advance = Advance { actor, reason: body.reason.unwrap_or_default(), force: body.force };
-    let advanced = doors.rollouts.advance(&rollout_id(&id)?, &advance).await;
+    let advanced = doors.rollouts.advance(&id, &advance).await;
     Ok(Json(RolloutBody::from(&advanced.map_err(|error| advance_problem(&error))?)))
 }
 

@@ -15,7 +15,7 @@ pub use decisions::{AdvanceBody, DecisionBody};
 pub use wire::{ApprovalBody, LinksBody, OriginWord, RolloutBody, RolloutListBody, StageBody, StartRolloutBody, StateWord, StrategyWord};
 
 pub(super) use decisions::*;
-pub(super) use wire::check_metadata;
+pub(super) use wire::{METADATA_KEY_MAX, METADATA_MAX, METADATA_VALUE_MAX, check_metadata};
 
 use super::Doors;
 use super::extract::{Caller, InPath, JsonBody, Params};
@@ -28,12 +28,15 @@ const PAGE_MAX: u32 = 500;
 /// Longest `Idempotency-Key`, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 /// Longest reason of a cancellation, in bytes.
-const REASON_BYTES_MAX: usize = 1000;
+pub(super) const REASON_BYTES_MAX: usize = 1000;
 
 /// Starts a rollout, or finds the one that the same request started before.
 #[utoipa::path(
     post, path = "/v1/rollouts", tag = "rollouts", operation_id = "startRollout",
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key finds the same rollout, even one that has ended")),
+    params((
+        "Idempotency-Key" = Option<String>, Header, description = "The same key finds the same rollout, even one that has ended",
+        nullable = false, pattern = "^[!-~]([ -~]{0,253}[!-~])?$"
+    )),
     request_body = StartRolloutBody,
     responses(
         (status = 201, description = "Started", body = RolloutBody, headers(("Location" = String, description = "The rollout"))),
@@ -126,7 +129,8 @@ pub(super) async fn show(State(doors): State<Doors>, InPath(id): InPath) -> Resu
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CancelParams {
-    /// Kept with the rollout and shown with its state.
+    /// Kept with the rollout and shown with its state; at most 1,000 bytes.
+    #[param(max_length = 1000)]
     reason: Option<String>,
 }
 
@@ -177,7 +181,8 @@ pub(super) fn start_problem(error: &StartError) -> Problem {
     match error {
         StartError::Conflict { running, .. } => Problem::from_error(error, ProblemKind::RolloutConflict).with_rollout(running.as_str()),
         StartError::UnknownService { .. } => Problem::from_error(error, ProblemKind::UnknownService),
-        StartError::SameCohorts { .. }
+        StartError::Stages
+        | StartError::SameCohorts { .. }
         | StartError::Policy(_)
         | StartError::MetricSql(_)
         | StartError::Gather(_)

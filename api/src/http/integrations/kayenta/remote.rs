@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use haldane_analyzer::kayenta::{Judged, MetricConfig as Settings, ScoreConfig, classify, score};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::request::{CanaryConfig, KAYENTAS, OURS, Thresholds};
@@ -15,7 +15,7 @@ use crate::http::extract::JsonBody;
 const VALUES_MAX: usize = 50_000;
 
 /// What a Kayenta sends.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RemoteRequest {
     canary_config: CanaryConfig,
@@ -24,7 +24,7 @@ pub(super) struct RemoteRequest {
     metric_set_pair_list: Vec<MetricSetPair>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MetricSetPair {
     name: String,
@@ -36,7 +36,7 @@ struct MetricSetPair {
 }
 
 /// What is no number is sent as text or null.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Values {
     control: Vec<Value>,

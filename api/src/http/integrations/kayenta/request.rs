@@ -90,7 +90,7 @@ pub(super) struct Scope {
 }
 
 /// A configuration and a request in one body.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AdHoc<R> {
     pub(super) canary_config: CanaryConfig,

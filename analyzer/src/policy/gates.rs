@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::metrics::NAME_CHARS_MAX;
-use super::overrides::check_ranges;
+use super::metrics::{METRIC_BYTES_MAX, NAME_CHARS_MAX};
+use super::overrides::{check_ranges, too_many};
 use super::{CheckKind, MetricCheck, MetricSource, PolicyMistake};
 use crate::kayenta::Direction;
 
@@ -183,12 +183,11 @@ pub enum GateKind {
 
 const GATES_MAX: usize = 20;
 const URL_BYTES_MAX: f64 = 2_000.0;
-const METRIC_BYTES_MAX: f64 = 255.0;
 
 /// The limits that are asked for, as far as they can be kept. `taken` are the names of the other checks.
 pub(super) fn gates_of(given: &[GateOverride], taken: &[&str], mistakes: &mut Vec<PolicyMistake>) -> Vec<Gate> {
     if given.len() > GATES_MAX {
-        mistakes.push(PolicyMistake::Gate { name: "gates".to_owned(), wrong: "there may be at most 20".to_owned() });
+        mistakes.push(too_many("the number of gates", given.len(), GATES_MAX));
         return Vec::new();
     }
     let mut names: BTreeSet<String> = taken.iter().map(|name| (*name).to_owned()).collect();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::overrides::check_ranges;
+use super::overrides::{check_ranges, too_many};
 use super::{CheckKind, PolicyMistake};
 use crate::kayenta::Direction;
 
@@ -54,6 +54,7 @@ pub struct MetricCheckOverride {
     pub name: Option<String>,
     /// Name of an OTLP metric: of gauges and up-down counters the value, of counters the rate a second, of histograms the mean, for each instance and minute.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255)]
     pub metric: Option<String>,
     /// Only data points with these attributes, on the point or its resource.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -93,12 +94,14 @@ pub struct MetricCheckOverride {
 /// Each is a query at every look.
 const CHECKS_MAX: usize = 20;
 pub(super) const NAME_CHARS_MAX: f64 = 100.0;
+/// Longest name of an OTLP metric.
+pub(super) const METRIC_BYTES_MAX: f64 = 255.0;
 const SQL_BYTES_MAX: f64 = 10_000.0;
 
 /// The checks that are asked for, as far as they can be made.
 pub(super) fn checks_of(given: &[MetricCheckOverride], mistakes: &mut Vec<PolicyMistake>) -> Vec<MetricCheck> {
     if given.len() > CHECKS_MAX {
-        mistakes.push(PolicyMistake::Metric { name: "metrics".to_owned(), wrong: "there may be at most 20" });
+        mistakes.push(too_many("the number of metrics", given.len(), CHECKS_MAX));
         return Vec::new();
     }
     let mut names = BTreeSet::new();
@@ -112,6 +115,7 @@ fn check_of(given: &MetricCheckOverride, names: &mut BTreeSet<String>, mistakes:
         ("absolute", given.absolute, 0.0, 1e300),
         ("weight", given.weight, 0.0, 1000.0),
         ("the length of name", given.name.as_ref().map(|name| name.chars().count() as f64), 1.0, NAME_CHARS_MAX),
+        ("the length of metric", given.metric.as_ref().map(|metric| metric.len() as f64), 0.0, METRIC_BYTES_MAX),
         ("the length of sql", given.sql.as_ref().map(|sql| sql.len() as f64), 0.0, SQL_BYTES_MAX),
     ];
     check_ranges(("metrics", &name), &ranges, mistakes);

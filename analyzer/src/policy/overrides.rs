@@ -9,8 +9,6 @@ use utoipa::ToSchema;
 
 use super::{CheckKind, CheckPolicy, GateOverride, GroupOverride, JudgeRule, KayentaRule, MetricCheckOverride, Policy};
 
-/// Longest that a policy may watch a rollout, or a stage of it: 90 days, in seconds.
-const DURATION_SECONDS_MAX: u64 = 90 * 86_400;
 /// Most requests that a policy may wait for.
 const REQUESTS_MAX: u64 = 1_000_000_000_000;
 
@@ -207,10 +205,10 @@ pub enum PolicyMistake {
         /// The most that is accepted.
         high: f64,
     },
-    /// A number outside its range, of a metric or a gate.
+    /// A number outside its range, of a metric, a gate or a group.
     #[error("{list}: {name}: {field} is {value}, it has to lie between {low} and {high}")]
     ItemRange {
-        /// `metrics` or `gates`.
+        /// `metrics`, `gates` or `groups`.
         list: &'static str,
         /// The name it has.
         name: String,
@@ -314,7 +312,7 @@ fn list(mistakes: &[PolicyMistake]) -> String {
     mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Numbers of a metric or a gate that lie outside their ranges: field, what was given, the least and the most.
+/// Tells numbers of a metric, a gate or a group that lie outside their ranges: field, what was given, the least and the most.
 pub(super) fn check_ranges(
     (list, name): (&'static str, &str),
     fields: &[(&'static str, Option<f64>, f64, f64)],
@@ -327,7 +325,15 @@ pub(super) fn check_ranges(
     }
 }
 
+/// That a list is too long.
+pub(super) fn too_many(field: &'static str, count: usize, most: usize) -> PolicyMistake {
+    PolicyMistake::Range { field, value: count as f64, low: 0.0, high: most as f64 }
+}
+
 impl Policy {
+    /// Longest that a rollout, or a stage of it, may be watched.
+    pub(crate) const DURATION_MAX: Duration = Duration::from_secs(90 * 86_400);
+
     /// This policy with what the overrides change.
     ///
     /// # Errors
@@ -400,8 +406,8 @@ impl Policy {
             None => {}
         };
         let (mut least, mut most) = (self.min_duration.as_secs(), self.max_duration.as_secs());
-        whole(&mut least, "min_duration_seconds", overrides.min_duration_seconds, 0, DURATION_SECONDS_MAX);
-        whole(&mut most, "max_duration_seconds", overrides.max_duration_seconds, 1, DURATION_SECONDS_MAX);
+        whole(&mut least, "min_duration_seconds", overrides.min_duration_seconds, 0, Self::DURATION_MAX.as_secs());
+        whole(&mut most, "max_duration_seconds", overrides.max_duration_seconds, 1, Self::DURATION_MAX.as_secs());
         // What is left out gives way to what is said.
         match (overrides.min_duration_seconds, overrides.max_duration_seconds) {
             (None, Some(_)) => least = least.min(most),

@@ -71,6 +71,17 @@ pub enum AnalysisError {
     Failed(#[source] tokio::task::JoinError),
 }
 
+impl AnalysisError {
+    /// Whether fields that are right by themselves do not go together.
+    pub fn is_contradiction(&self) -> bool {
+        match self {
+            Self::Time | Self::SameCohorts { .. } => true,
+            Self::Policy(error) => !error.is_of_form(),
+            Self::MetricSql(_) | Self::Gather(_) | Self::Busy | Self::Failed(_) => false,
+        }
+    }
+}
+
 impl Classified for AnalysisError {
     fn fault(&self) -> Fault {
         match self {

@@ -28,6 +28,8 @@ use crate::verdict::Verdict;
 const CANARY_SOUGHT: Duration = Duration::from_secs(3600);
 /// Telemetry that was acknowledged becomes visible within a second; a service that is unknown is asked for again that long.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(2);
+/// A rollout may begin so far in the future.
+const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Among so many of the newest rollouts of a service an earlier attempt is looked for.
 const ATTEMPTS_SEEN: u32 = 50;
@@ -138,6 +140,9 @@ impl Rollouts {
         }
         if !request.stages.is_sorted_by(|one, next| one.traffic < next.traffic) {
             return Err(StartError::Stages);
+        }
+        if let Some(started_at) = request.started_at.filter(|at| *at > self.clock.now().plus(AHEAD_MAX)) {
+            return Err(StartError::Future { started_at });
         }
         if request.baseline == request.canary {
             return Err(StartError::SameCohorts { selector: request.canary.to_string() });

@@ -1,7 +1,7 @@
 //! Why a rollout could not be started, found, read or cancelled.
 
 use haldane_store::ledger::LedgerError;
-use haldane_store::{Classified, Fault};
+use haldane_store::{Classified, Fault, UnixNanos};
 
 use super::StartRollout;
 use super::model::RolloutId;
@@ -28,6 +28,12 @@ pub enum StartError {
     /// A step gets no more of the traffic than the one before.
     #[error("stages: traffic has to be more from step to step")]
     Stages,
+    /// It would hold the service's place until then.
+    #[error("started_at is {started_at}, more than a day from now: leave it out where the rollout begins now")]
+    Future {
+        /// What was given.
+        started_at: UnixNanos,
+    },
     /// Both selectors pick the same.
     #[error("baseline and canary are both {selector}: they must differ, or there is nothing to compare")]
     SameCohorts {
@@ -69,7 +75,7 @@ impl Classified for StartError {
     fn fault(&self) -> Fault {
         match self {
             Self::Conflict { .. } => Fault::Conflict,
-            Self::Stages | Self::SameCohorts { .. } => Fault::Invalid,
+            Self::Stages | Self::Future { .. } | Self::SameCohorts { .. } => Fault::Invalid,
             Self::UnknownService { .. } => Fault::Missing,
             Self::Policy(error) => error.fault(),
             Self::MetricSql(error) => error.fault(),

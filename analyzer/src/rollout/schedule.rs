@@ -402,7 +402,8 @@ impl Scheduler {
         let judged_on = self.judged_on(rollout, policy, at, now);
         if self.memory.is_awaiting(&rollout.id) {
             // What is proven is watched for as long as it waits for somebody, and ends by harm or by nobody coming.
-            overrides.max_duration_seconds = Some((policy.max_duration() + WAIT_MAX).as_secs());
+            overrides.min_duration_seconds = Some(policy.min_duration().as_secs());
+            overrides.max_duration_seconds = Some((policy.max_duration() + WAIT_MAX).min(Policy::DURATION_MAX).as_secs());
         }
         add_samples(&self.engine, &self.question(rollout, at), &policy.sampled(), &mut evidence).await?;
         self.probes.tell(rollout, policy, &mut evidence);

@@ -60,7 +60,7 @@ pub struct AnalysisBody {
     responses(
         (status = 200, description = "The verdict, with an empty rollout_id", body = Verdict),
         (status = 400, description = "A field is wrong: the detail says which", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No telemetry of this service in this environment has come in", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Fields contradict each other, and no requests of this service in this environment have come in", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is over 1 MiB", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Other plans and analyses are being made", body = Problem, content_type = "application/problem+json"),
@@ -69,13 +69,19 @@ pub struct AnalysisBody {
 )]
 pub(super) async fn analyse(State(doors): State<Doors>, JsonBody(body): JsonBody<AnalysisBody>) -> Result<Json<Verdict>, Problem> {
     let request = read(body)?;
-    let known = doors.rollouts.is_known(&request.service, &request.environment).await;
-    if !known.map_err(|error| problem(&error.into()))? {
-        let (service, environment) = (request.service.to_string(), request.environment.to_string());
-        return Err(start_problem(&StartError::UnknownService { service, environment }));
+    match doors.rollouts.analyse(&request).await {
+        Ok(verdict) => Ok(Json(verdict)),
+        // As where a rollout is started: what does not go together is told of a service that is known.
+        Err(error) if error.is_contradiction() && !is_known(&doors, &request).await? => {
+            let (service, environment) = (request.service.to_string(), request.environment.to_string());
+            Err(start_problem(&StartError::UnknownService { service, environment }))
+        }
+        Err(error) => Err(problem(&error)),
     }
-    let verdict = doors.rollouts.analyse(&request).await.map_err(|error| problem(&error))?;
-    Ok(Json(verdict))
+}
+
+async fn is_known(doors: &Doors, request: &AnalysisRequest) -> Result<bool, Problem> {
+    doors.rollouts.is_known(&request.service, &request.environment).await.map_err(|error| problem(&error.into()))
 }
 
 fn read(body: AnalysisBody) -> Result<AnalysisRequest, Problem> {

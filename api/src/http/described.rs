@@ -18,7 +18,7 @@ const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 /// … and something to read.
 const ONE_LINE_OF_TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
 /// `key=value,key=value`.
-const PAIRS: &str = r"^[^\s=,\u0000-\u001f\u007f-\u009f]{1,255}=[^\s,\u0000-\u001f\u007f-\u009f]{1,255}$";
+const PAIRS: &str = r"^ *[^\s=,\u0000-\u001f\u007f-\u009f][^=,\u0000-\u001f\u007f-\u009f]*= *[^\s,\u0000-\u001f\u007f-\u009f][^,\u0000-\u001f\u007f-\u009f]*(, *[^\s=,\u0000-\u001f\u007f-\u009f][^=,\u0000-\u001f\u007f-\u009f]*= *[^\s,\u0000-\u001f\u007f-\u009f][^,\u0000-\u001f\u007f-\u009f]*){0,15}$";
 
 fn line(max: usize, pattern: &str) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(max)).pattern(Some(pattern))
@@ -70,7 +70,7 @@ macro_rules! described {
 described! {
     Name => line(NAME_BYTES_MAX, ONE_LINE);
     SelectorMap => map(line(NAME_BYTES_MAX, ONE_LINE), line(NAME_BYTES_MAX, ONE_LINE)).min_properties(Some(1)).max_properties(Some(MATCHERS_MAX));
-    SelectorText => line(2 * NAME_BYTES_MAX + 1, PAIRS);
+    SelectorText => ObjectBuilder::new().schema_type(Type::String).pattern(Some(PAIRS));
     Metadata => map(
         ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(METADATA_KEY_MAX)),
         ObjectBuilder::new().schema_type(Type::String).max_length(Some(METADATA_VALUE_MAX)),
@@ -78,7 +78,7 @@ described! {
     Reason => line(REASON_BYTES_MAX, ONE_LINE_OF_TEXT);
     Actor => line(ACTOR_BYTES_MAX, ONE_LINE_OF_TEXT);
     EventWord => ObjectBuilder::new().schema_type(Type::String).enum_values(Some(EventKind::ALL.iter().map(|kind| kind.as_str())));
-    Span => ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,4}(s|m|min|h)?$"));
+    Span => ObjectBuilder::new().schema_type(Type::String).pattern(Some("^([0-9]{1,4}(ms|s|m|min|h)){1,4}$|^[0-9]{1,3}d$|^[0-9]{1,8}$"));
     CdEvent => AnyOfBuilder::new().item(service_event()).item(other_event()).item(enveloped(service_event())).item(enveloped(other_event()));
 }
 
@@ -92,7 +92,7 @@ fn text() -> ObjectBuilder {
 
 /// One that is noted.
 fn service_event() -> ObjectBuilder {
-    let kind = text().pattern(Some(r"^dev\.cdevents\.service\.(deployed|upgraded|rolledback|removed)(\.[0-9]+){3}$"));
+    let kind = text().pattern(Some(r"^dev\.cdevents\.service\.(deployed|upgraded|rolledback|removed)(\.[0-9]+){3}(-[0-9A-Za-z.]+)?$"));
     let context = having("id", text()).property("type", kind).required("type");
     let service = line(NAME_BYTES_MAX, r"^[^\u0000-\u001f\u007f-\u009f]*[^/\u0000-\u001f\u007f-\u009f]$");
     having("context", context).property("subject", having("id", service)).required("subject")

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -71,13 +71,18 @@ impl<T: DeserializeOwned + Serialize, S: Send + Sync> FromRequest<S> for JsonBod
             }
             _ => Problem::invalid(rejection.body_text()),
         })?;
-        let Json(mut given) = Json::<Value>::from_bytes(&bytes).map_err(|rejection| Problem::invalid(rejection.body_text()))?;
+        let refused = |rejection: JsonRejection| Problem::invalid(rejection.body_text());
+        let Json(mut given) = Json::<Value>::from_bytes(&bytes).map_err(refused)?;
         if given.is_array() {
             return Err(Problem::invalid("the body is invalid: it is an array, and has to be an object"));
         }
-        make_whole(&mut given);
-        let body =
-            serde_path_to_error::deserialize::<_, T>(&given).map_err(|error| Problem::invalid(format!("the body is invalid: {error}")))?;
+        let body = match Json::<T>::from_bytes(&bytes) {
+            Ok(Json(body)) => body,
+            Err(rejection) if !make_whole(&mut given) => return Err(refused(rejection)),
+            Err(_) => {
+                serde_path_to_error::deserialize(&given).map_err(|error| Problem::invalid(format!("the body is invalid: {error}")))?
+            }
+        };
         match array_for_object(&given, &serde_json::to_value(&body).unwrap_or_default()) {
             Some(place) => Err(Problem::invalid(format!("the body is invalid: {place} is an array, and has to be an object"))),
             None => Ok(Self(body)),
@@ -85,23 +90,19 @@ impl<T: DeserializeOwned + Serialize, S: Send + Sync> FromRequest<S> for JsonBod
     }
 }
 
-/// `30.0` is as whole as `30`: JSON has one kind of number.
-fn make_whole(value: &mut Value) {
+/// `30.0` is as whole as `30`, which serde does not take it for: JSON has one kind of number. Says whether there was any.
+fn make_whole(value: &mut Value) -> bool {
     match value {
-        Value::Number(number) => {
-            let whole = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < WHOLE_MAX);
-            if let Some(float) = whole {
-                *number = (float as i64).into();
-            }
+        Value::Number(number) if number.is_f64() => {
+            // Only a whole number is written without a point.
+            let whole = number.as_f64().and_then(|float| float.to_string().parse::<i64>().ok());
+            whole.map(|whole| *number = whole.into()).is_some()
         }
-        Value::Array(values) => values.iter_mut().for_each(make_whole),
-        Value::Object(values) => values.values_mut().for_each(make_whole),
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
+        Value::Array(values) => values.iter_mut().fold(false, |any, value| make_whole(value) | any),
+        Value::Object(values) => values.values_mut().fold(false, |any, value| make_whole(value) | any),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
-
-/// Beyond it not every whole number is a float.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// Where an array was taken for the fields of an object, one by one, which nobody means: as a JSON pointer.
 fn array_for_object(given: &Value, understood: &Value) -> Option<String> {

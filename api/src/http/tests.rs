@@ -218,6 +218,7 @@ async fn a_bad_start_says_what_to_do() {
         (with("policy", json!([])), "/policy is an array"),
         (with("policy", json!({"gates": [[]]})), "/policy/gates/0 is an array"),
         (with("stages", steps(0.5, 0.1)), "more from step to step"),
+        (with("started_at", "2926-11-20T21:31:05Z".into()), "more than a day from now"),
         (with("stages", json!([{"traffic": 0.1, "max_duration_seconds": 1e12}])), "max_duration_seconds"),
         (with("started_at", "soon".into()), "2026-11-20T21:31:05Z"),
         (json!({}), "missing field `service`"),
@@ -227,6 +228,8 @@ async fn a_bad_start_says_what_to_do() {
         assert!(detail.contains(hint), "{hint}: {detail}");
     }
     let json = [("content-type", "application/json")];
+    let twice = r#"{"service": "payment", "service": "cart", "baseline": {"a": "1"}, "canary": {"a": "2"}}"#;
+    assert!(shop.send("POST", "/v1/rollouts", &json, twice).await.problem(400, "invalid-request").contains("duplicate field"));
     shop.send("POST", "/v1/rollouts", &json, "{").await.problem(400, "invalid-request");
     shop.send("POST", "/v1/rollouts", &json, vec![0xff, 0xfe]).await.problem(400, "invalid-request");
     shop.send("POST", "/v1/rollouts", &json, "").await.problem(400, "invalid-request");

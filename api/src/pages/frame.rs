@@ -70,7 +70,7 @@ pub(crate) fn problem(problem: &Problem) -> String {
 /// The same within a page.
 pub(crate) fn trouble(problem: &Problem) -> String {
     format!(
-        "<p class=\"lead told-bad\">{}</p><p>The <a href=\"/\">start page</a> shows what is rolling out and what ended lately; \
+        "<p class=\"lead told-bad\" data-trouble>{}</p><p>The <a href=\"/\">start page</a> shows what is rolling out and what ended lately; \
          <a href=\"{}\">more about this problem</a>.</p>",
         text(&problem.detail),
         text(&problem.kind)

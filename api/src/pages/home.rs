@@ -57,7 +57,7 @@ fn write_live(out: &mut String, live: &Live, now: UnixNanos) -> std::fmt::Result
         let shown = live.rows.len();
         write!(out, "<p class=\"mute\">These are the newest {shown}: <code>GET /v1/rollouts?state=running</code> has them all.</p>")?;
     }
-    Ok(())
+    write!(out, "</section>")
 }
 
 fn write_rest(out: &mut String, rest: &Rest<'_>) -> std::fmt::Result {
@@ -68,9 +68,8 @@ fn write_rest(out: &mut String, rest: &Rest<'_>) -> std::fmt::Result {
                 "Nothing. A new <code>service.version</code> opens a rollout by itself; <code>haldane gate --help</code> shows how a pipeline starts one."
             }
         };
-        write!(out, "<p class=\"lead\">{hint}</p>")?;
+        write!(out, "<section id=\"nothing\"><p class=\"lead\">{hint}</p></section>")?;
     }
-    write!(out, "</section>")?;
     if !rest.ended.is_empty() {
         write!(out, "<section id=\"ended\"><h2>Ended lately</h2>")?;
         write_rows(out, rest.ended, rest.now)?;

@@ -53,8 +53,9 @@ async function take() {
   taking = true;
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-    if (answer.ok) {
-      const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const next = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
+    // What stands here is better than what went wrong while it was read again.
+    if (next && !next.querySelector("[data-trouble]")) {
       const before = live.querySelector("h1").textContent;
       renewChildren(live, next.getElementById("live"));
       document.title = next.title;

@@ -182,6 +182,7 @@ pub(super) fn start_problem(error: &StartError) -> Problem {
         StartError::Conflict { running, .. } => Problem::from_error(error, ProblemKind::RolloutConflict).with_rollout(running.as_str()),
         StartError::UnknownService { .. } => Problem::from_error(error, ProblemKind::UnknownService),
         StartError::Stages
+        | StartError::Future { .. }
         | StartError::SameCohorts { .. }
         | StartError::Policy(_)
         | StartError::MetricSql(_)

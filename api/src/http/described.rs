@@ -17,9 +17,6 @@ use super::rollouts::{ACTOR_BYTES_MAX, METADATA_KEY_MAX, METADATA_MAX, METADATA_
 const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 /// … and something to read.
 const ONE_LINE_OF_TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
-/// `key=value,key=value`.
-const PAIRS: &str = r"^ *[^\s=,\u0000-\u001f\u007f-\u009f][^=,\u0000-\u001f\u007f-\u009f]*= *[^\s,\u0000-\u001f\u007f-\u009f][^,\u0000-\u001f\u007f-\u009f]*(, *[^\s=,\u0000-\u001f\u007f-\u009f][^=,\u0000-\u001f\u007f-\u009f]*= *[^\s,\u0000-\u001f\u007f-\u009f][^,\u0000-\u001f\u007f-\u009f]*){0,15}$";
-
 fn line(max: usize, pattern: &str) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(max)).pattern(Some(pattern))
 }
@@ -70,7 +67,7 @@ macro_rules! described {
 described! {
     Name => line(NAME_BYTES_MAX, ONE_LINE);
     SelectorMap => map(line(NAME_BYTES_MAX, ONE_LINE), line(NAME_BYTES_MAX, ONE_LINE)).min_properties(Some(1)).max_properties(Some(MATCHERS_MAX));
-    SelectorText => ObjectBuilder::new().schema_type(Type::String).pattern(Some(PAIRS));
+    SelectorText => ObjectBuilder::new().schema_type(Type::String).pattern(Some(pairs()));
     Metadata => map(
         ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(METADATA_KEY_MAX)),
         ObjectBuilder::new().schema_type(Type::String).max_length(Some(METADATA_VALUE_MAX)),
@@ -80,6 +77,13 @@ described! {
     EventWord => ObjectBuilder::new().schema_type(Type::String).enum_values(Some(EventKind::ALL.iter().map(|kind| kind.as_str())));
     Span => ObjectBuilder::new().schema_type(Type::String).pattern(Some("^([0-9]{1,4}(ms|s|m|min|h)){1,4}$|^[0-9]{1,3}d$|^[0-9]{1,8}$"));
     CdEvent => AnyOfBuilder::new().item(service_event()).item(other_event()).item(enveloped(service_event())).item(enveloped(other_event()));
+}
+
+/// `key=value,key=value`, with spaces around.
+fn pairs() -> String {
+    let key = r" *[^\s=,\u0000-\u001f\u007f-\u009f][^=,\u0000-\u001f\u007f-\u009f]*";
+    let value = r" *[^\s,\u0000-\u001f\u007f-\u009f][^,\u0000-\u001f\u007f-\u009f]*";
+    format!("^{key}={value}(,{key}={value}){{0,{}}}$", MATCHERS_MAX - 1)
 }
 
 fn map(keys: ObjectBuilder, values: ObjectBuilder) -> ObjectBuilder {

@@ -4,14 +4,16 @@
 //!
 //! Always holds, so that no sender starves another:
 //! - a token may hold at most three times what it leaves free, so a quarter of the budget stays free beside one, and some beside any number;
-//! - within a token, a peer may hold at most three times what it leaves of the token's share: 9/13 of the budget when nobody else is there, as one
-//!   large request needs it;
+//! - within a token, a service may hold at most three times what it leaves of the token's share, however many instances it has;
+//! - within a service, a peer may hold at most three times what it leaves of the service's share: 27/40 of the budget when nobody else is there, as
+//!   one large request needs it;
 //! - a peer that holds something begins nothing more once a third of the budget is taken: more small requests in flight bring no speed, only memory;
 //! - who waits is served in turn, one grant for each peer; within a peer, requests that have been begun go before new ones.
 //!
 //! The shares are those of "dynamic thresholds" for shared buffers (Choudhury and Hahne, 1998), with a factor of three.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,7 +34,22 @@ pub(crate) struct Overloaded;
 pub(crate) struct Source {
     /// The token's name.
     pub(crate) token: Arc<str>,
+    /// The service that the connection is known to send for. Without one, a peer stands for itself.
+    pub(crate) service: Option<Arc<str>>,
     pub(crate) peer: IpAddr,
+}
+
+/// What shares a token's part: a service with all of its peers, or a peer of which no service is known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Party {
+    token: Arc<str>,
+    name: Result<Arc<str>, IpAddr>,
+}
+
+impl Source {
+    fn party(&self) -> Party {
+        Party { token: self.token.clone(), name: self.service.clone().ok_or(self.peer) }
+    }
 }
 
 /// The budget. Cheap to clone.
@@ -134,6 +151,8 @@ struct State {
     free: usize,
     /// Held by each token; none of them 0.
     tokens: HashMap<Arc<str>, usize>,
+    /// Held by each party; none of them 0.
+    parties: HashMap<Party, usize>,
     /// Those that hold something or wait.
     lines: HashMap<Source, Line>,
     /// Those that wait, the next one first.
@@ -206,12 +225,8 @@ impl Books {
         if let Some(line) = state.lines.get_mut(source) {
             line.held -= bytes;
         }
-        if let Some(held) = state.tokens.get_mut(&source.token) {
-            *held -= bytes;
-            if *held == 0 {
-                state.tokens.remove(&source.token);
-            }
-        }
+        less(&mut state.tokens, &source.token, bytes);
+        less(&mut state.parties, &source.party(), bytes);
         let unwanted = self.serve(&mut state);
         state.forget(source);
         drop(state);
@@ -253,20 +268,31 @@ impl Books {
     }
 }
 
+/// Takes off what is given back, and forgets who then holds nothing.
+fn less<K: Eq + Hash>(held: &mut HashMap<K, usize>, of: &K, bytes: usize) {
+    if let Some(held_of) = held.get_mut(of) {
+        *held_of -= bytes;
+        if *held_of == 0 {
+            held.remove(of);
+        }
+    }
+}
+
 impl State {
     fn has_room(&self, source: &Source, bytes: usize, step: Step) -> bool {
         let Some(free) = self.free.checked_sub(bytes) else { return false };
-        let token = self.tokens.get(&source.token).copied().unwrap_or(0) + bytes;
         let held = self.lines.get(source).map_or(0, |line| line.held);
-        let peer = held + bytes;
         if let Step::First { leaves } = step
             && held > 0
             && free < leaves
         {
             return false;
         }
-        let beside = free.saturating_mul(SHARE_FACTOR).checked_sub(token);
-        beside.is_some_and(|beside| peer <= beside.saturating_mul(SHARE_FACTOR))
+        let token = self.tokens.get(&source.token).copied().unwrap_or(0);
+        let party = self.parties.get(&source.party()).copied().unwrap_or(0);
+        // What each level has left of its share, were this granted, from the widest to the narrowest.
+        let left = [token, party, held].into_iter().try_fold(free, |left, held| left.saturating_mul(SHARE_FACTOR).checked_sub(held + bytes));
+        left.is_some()
     }
 
     /// Drops the line of a source that holds nothing and does not wait.
@@ -279,6 +305,7 @@ impl State {
     fn take(&mut self, source: &Source, bytes: usize) {
         self.free -= bytes;
         *self.tokens.entry(source.token.clone()).or_default() += bytes;
+        *self.parties.entry(source.party()).or_default() += bytes;
         self.lines.entry(source.clone()).or_default().held += bytes;
     }
 }
@@ -323,18 +350,22 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn source(token: &str, peer: u8) -> Source {
-        Source { token: token.into(), peer: IpAddr::from([127, 0, 0, peer]) }
+        Source { token: token.into(), service: None, peer: IpAddr::from([127, 0, 0, peer]) }
+    }
+
+    fn of_service(service: &str, peer: u8) -> Source {
+        Source { service: Some(service.into()), ..source("a", peer) }
     }
 
     #[tokio::test]
     async fn a_request_waits_for_room_and_is_refused_in_the_end() {
         let admission = Admission::new(130, Duration::from_millis(20));
         let mut first = admission.begin(source("a", 1));
-        first.grow(90).await.unwrap();
+        first.grow(87).await.unwrap();
         let mut second = admission.begin(source("a", 1));
         assert_eq!(second.grow(30).await, Err(Overloaded));
         assert!(second.waited() >= Duration::from_millis(20));
-        assert_eq!(admission.bytes_in_flight(), 90);
+        assert_eq!(admission.bytes_in_flight(), 87);
         drop(first);
         let mut third = admission.begin(source("a", 1));
         assert_eq!(third.grow(30).await, Ok(()));
@@ -347,9 +378,9 @@ pub(crate) mod tests {
         let config = crate::CollectorConfig { in_flight_bytes_max: 0, ..crate::CollectorConfig::default() };
         let admission = Admission::new(config.in_flight_bytes(), Duration::ZERO);
         let mut alone = admission.begin(source("a", 1));
-        assert_eq!(alone.grow(config.request_bytes_max + (1 << 20)).await, Ok(()));
+        assert_eq!(alone.grow(config.request_bytes_max + (1 << 19)).await, Ok(()));
         alone.shrink(config.request_bytes_max);
-        assert_eq!(admission.bytes_in_flight(), 1 << 20);
+        assert_eq!(admission.bytes_in_flight(), 1 << 19);
     }
 
     #[tokio::test]
@@ -367,12 +398,18 @@ pub(crate) mod tests {
         assert_eq!(small[0].grow(20).await, Ok(()), "what has been begun goes on");
         assert_eq!(admission.begin(source("a", 2)).grow(10).await, Ok(()), "another peer begins");
         drop(small);
-        assert_eq!(admission.begin(source("a", 1)).grow(90).await, Ok(()));
+        assert_eq!(admission.begin(source("a", 1)).grow(87).await, Ok(()));
     }
 
     #[tokio::test]
-    async fn a_flood_of_one_token_or_peer_leaves_room_for_a_trickle_of_another() {
-        for (flooding, trickling) in [(source("a", 1), source("b", 1)), (source("a", 1), source("a", 2))] {
+    async fn a_flood_of_one_token_service_or_peer_leaves_room_for_a_trickle_of_another() {
+        for (flooding, trickling) in [
+            (source("a", 1), source("b", 1)),
+            (source("a", 1), source("a", 2)),
+            (of_service("cart", 1), of_service("pay", 1)),
+            (of_service("cart", 1), of_service("cart", 2)),
+            (of_service("cart", 1), source("a", 1)),
+        ] {
             let admission = Admission::new(1_000_000, Duration::from_secs(2));
             let mut flood = tokio::task::JoinSet::new();
             for _ in 0..500 {
@@ -396,18 +433,32 @@ pub(crate) mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_service_of_many_instances_holds_no_more_than_its_share() {
+        let admission = Admission::new(1_000, Duration::ZERO);
+        let mut held = Vec::new();
+        for instance in 0..200 {
+            let mut request = admission.begin(of_service("cart", instance));
+            held.extend(request.grow(10).await.is_ok().then_some(request));
+        }
+        assert!(admission.bytes_in_flight() <= 693, "9/13 of the budget: {}", admission.bytes_in_flight());
+        let mut other = admission.begin(of_service("pay", 1));
+        assert_eq!(other.grow(50).await, Ok(()), "another service finds room at once");
+    }
+
     proptest! {
         /// Whatever comes and goes: never more than the budget, the rest is always free for a newcomer, and all of it comes back.
         #[test]
-        fn the_books_balance(steps in proptest::collection::vec((0_u8..4, 0_u8..3, 1_usize..400, any::<bool>()), 1..60)) {
+        fn the_books_balance(steps in proptest::collection::vec((0_u8..4, 0_u8..3, 0_u8..3, 1_usize..400, any::<bool>()), 1..60)) {
             let admission = Admission::new(1_000, Duration::ZERO);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let mut held = Vec::new();
-            for (token, peer, bytes, leave) in steps {
+            for (token, service, peer, bytes, leave) in steps {
                 if leave && !held.is_empty() {
                     held.swap_remove(bytes % held.len());
                 }
-                let mut request = admission.begin(source(&token.to_string(), peer));
+                let service = (service > 0).then(|| Arc::from(service.to_string()));
+                let mut request = admission.begin(Source { service, ..source(&token.to_string(), peer) });
                 let before = admission.bytes_in_flight();
                 let taken = runtime.block_on(request.grow(bytes)).is_ok();
                 prop_assert_eq!(admission.bytes_in_flight(), before + if taken { bytes } else { 0 });
@@ -416,7 +467,9 @@ pub(crate) mod tests {
             }
             held.clear();
             prop_assert_eq!(admission.bytes_in_flight(), 0);
-            prop_assert!(admission.books.lock().lines.values().all(|line| line.held == 0));
+            let state = admission.books.lock();
+            prop_assert!(state.lines.values().all(|line| line.held == 0));
+            prop_assert!(state.tokens.is_empty() && state.parties.is_empty());
         }
     }
 }

@@ -192,7 +192,7 @@ impl CollectorConfig {
         u64::try_from(self.request_bytes_max).unwrap_or(u64::MAX).saturating_mul(4)
     }
 
-    /// A sender that is alone may hold 9/13 of the budget (see `admission`), and that has to be a whole request.
+    /// A sender that is alone may hold 27/40 of the budget (see `admission`), and that has to be a whole request.
     pub(crate) fn in_flight_bytes(&self) -> usize {
         self.in_flight_bytes_max.max(self.request_bytes_max.saturating_mul(3) / 2)
     }

@@ -7,7 +7,7 @@ use haldane_store::{Classified, Fault};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, Admitted};
-use crate::decode::{self, Checked, DecodeError, Rejected};
+use crate::decode::{self, Checked, DecodeError, Rejected, Speaker};
 use crate::request::{Encoding, Request};
 use crate::stats::{CollectorStats, Counters};
 use crate::wal::writer::Append;
@@ -22,6 +22,15 @@ const LARGE_BODY_BYTES: usize = 1 << 20;
 pub(crate) struct Carried {
     pub(crate) checked: Checked,
     pub(crate) admitted: Admitted,
+}
+
+/// What is said of a request once it is durable.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The records that were left out.
+    pub(crate) rejected: Option<Rejected>,
+    /// Whose records they are.
+    pub(crate) speaker: Speaker,
 }
 
 /// Why a request was not acknowledged.
@@ -65,14 +74,14 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Answers once the request is durable, with the records that were left out.
-    pub(crate) async fn accept(&self, request: Request, admitted: Admitted) -> Result<Option<Rejected>, AcceptError> {
+    /// Answers once the request is durable.
+    pub(crate) async fn accept(&self, request: Request, admitted: Admitted) -> Result<Accepted, AcceptError> {
         if self.closed.is_cancelled() {
             return Err(AcceptError::Stopping);
         }
         let signal = request.signal;
-        let checked = self.decode(&request).await?;
-        let (kept, rejected) = (checked.kept, checked.rejected.clone());
+        let mut checked = self.decode(&request).await?;
+        let (kept, rejected, speaker) = (checked.kept, checked.rejected.take(), std::mem::take(&mut checked.speaker));
         if kept > 0 {
             // What is logged is what the walk reads, so that a replay needs no other decoder.
             let request = Request { signal, encoding: Encoding::Protobuf, body: checked.body.clone() };
@@ -81,7 +90,7 @@ impl Intake {
             self.counters.logged(sequence);
         }
         self.counters.acknowledged(signal, kept, rejected.as_ref().map_or(0, |rejected| rejected.count));
-        Ok(rejected)
+        Ok(Accepted { rejected, speaker })
     }
 
     pub(crate) fn stats(&self) -> CollectorStats {

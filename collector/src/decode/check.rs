@@ -8,6 +8,7 @@ use super::Rejected;
 use super::envelope::{Resource, Scope, ScopeFrame, ScopeGroup, resources};
 use super::log::LogRecord;
 use super::metric::{Metric, Point, PointLists};
+use super::speaker::Speaker;
 use super::span::{Span, SpanLists, each_span};
 use super::value::check_text;
 use super::wire::Irregular;
@@ -42,6 +43,8 @@ pub(super) struct Tally {
     first: Option<RecordFault>,
     /// The bytes that are repeated because each row carries its resource, scope and metric.
     pub(super) repeated_bytes: u64,
+    /// Whose records they are.
+    pub(super) speaker: Speaker,
 }
 
 impl Tally {
@@ -71,7 +74,9 @@ pub(super) fn check(signal: Signal, body: &[u8]) -> Result<Tally, Irregular> {
     let mut tally = Tally::default();
     let (mut span_lists, mut attributes, mut point_lists) = (SpanLists::default(), Vec::new(), PointLists::default());
     resources(body, |group| {
-        Resource::parse(group.resource)?.check()?;
+        let resource = Resource::parse(group.resource)?;
+        resource.check()?;
+        tally.speaker.and_resource(&resource);
         check_text(group.schema_url)?;
         group.scopes(|scope| {
             let before = tally.kept;

@@ -10,6 +10,7 @@ pub(crate) mod envelope;
 pub(crate) mod log;
 pub(crate) mod metric;
 pub(crate) mod span;
+mod speaker;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;
@@ -26,6 +27,7 @@ use crate::otlp::json;
 use crate::request::{Encoding, Request, Signal};
 
 pub(crate) use check::{keeps_point, keeps_span, log_fault};
+pub(crate) use speaker::Speaker;
 pub(crate) use wire::Irregular;
 
 /// Records that can never be stored: told to the sender, who must not send them again.
@@ -43,6 +45,8 @@ pub(crate) struct Checked {
     pub(crate) body: Bytes,
     pub(crate) kept: u64,
     pub(crate) rejected: Option<Rejected>,
+    /// Whose records they are.
+    pub(crate) speaker: Speaker,
 }
 
 /// Why a body is refused as a whole.
@@ -94,7 +98,7 @@ pub(crate) fn decode(request: &Request, expanded_bytes_max: u64) -> Result<Check
     if expanded_bytes > expanded_bytes_max {
         return Err(DecodeError::Expands { bytes: expanded_bytes, max: expanded_bytes_max });
     }
-    Ok(Checked { signal, body, kept: tally.kept, rejected: tally.rejected(signal) })
+    Ok(Checked { signal, body, kept: tally.kept, rejected: tally.rejected(signal), speaker: tally.speaker })
 }
 
 /// Checks what our own encoder wrote.

@@ -5,7 +5,7 @@
 //! `OUT_OF_RANGE` and a broken one `INTERNAL`, where OTLP wants `RESOURCE_EXHAUSTED` and `INVALID_ARGUMENT`.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request as HttpRequest;
@@ -22,6 +22,7 @@ use tonic::{Code, Status};
 
 use super::body::{self, Announced, BodyError, Coding, FRAME_BYTES, Raw};
 use super::messages::{Any, BadRequest, RetryInfo, RpcStatus, response};
+use super::sender::Sender;
 use super::serve::Versions;
 use super::status::Refused;
 use super::{Asked, Door, RETRY_AFTER};
@@ -38,18 +39,18 @@ const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd,defla
 /// Serves until told to stop, and then until what has been begun is answered.
 pub(crate) async fn serve(listener: TcpListener, door: Door, stop: CancellationToken) -> Result<(), ServeError> {
     let connections = door.connections.clone();
-    super::serve::serve(listener, connections, Versions::Http2, stop, move |peer, request| answer(door.clone(), peer, request)).await;
+    super::serve::serve(listener, connections, Versions::Http2, stop, move |sender, request| answer(door.clone(), sender, request)).await;
     Ok(())
 }
 
-async fn answer(door: Door, peer: IpAddr, request: HttpRequest) -> Response {
+async fn answer(door: Door, sender: Arc<Sender>, request: HttpRequest) -> Response {
     let (parts, body) = request.into_parts();
     if !parts.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC.as_bytes())) {
         body::drain(body, door.limits.bytes_max).await;
         return not_grpc();
     }
     match asked(parts.uri.path(), &parts.headers) {
-        Ok(asked) => match door.take(&asked, &parts.headers, peer, body).await {
+        Ok(asked) => match door.take(&asked, &parts.headers, &sender, body).await {
             Ok(rejected) => success(asked.signal, rejected.as_ref()),
             Err(refused) => refusal(&refused),
         },

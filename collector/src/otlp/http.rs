@@ -1,6 +1,6 @@
 //! OTLP over HTTP/1.1 and HTTP/2: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, in protobuf and JSON.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request as HttpRequest;
@@ -14,6 +14,7 @@ use tonic::Code;
 
 use super::body::{self, Announced, Coding};
 use super::messages::{Any, BadRequest, RpcStatus, response};
+use super::sender::Sender;
 use super::serve::Versions;
 use super::status::Refused;
 use super::{Asked, Door, RETRY_AFTER, json};
@@ -27,17 +28,17 @@ const JSON: &str = "application/json";
 /// Serves until told to stop, and then until what has been begun is answered.
 pub(crate) async fn serve(listener: TcpListener, door: Door, stop: CancellationToken) -> Result<(), ServeError> {
     let connections = door.connections.clone();
-    super::serve::serve(listener, connections, Versions::Both, stop, move |peer, request| answer(door.clone(), peer, request)).await;
+    super::serve::serve(listener, connections, Versions::Both, stop, move |sender, request| answer(door.clone(), sender, request)).await;
     Ok(())
 }
 
-async fn answer(door: Door, peer: IpAddr, request: HttpRequest) -> Response {
+async fn answer(door: Door, sender: Arc<Sender>, request: HttpRequest) -> Response {
     let (parts, body) = request.into_parts();
     if let Some(answer) = door.origins.preflight(&parts.method, &parts.headers) {
         return answer;
     }
     let mut answer = match asked(parts.uri.path(), &parts.method, &parts.headers) {
-        Ok(asked) => match door.take(&asked, &parts.headers, peer, body).await {
+        Ok(asked) => match door.take(&asked, &parts.headers, &sender, body).await {
             Ok(rejected) => success(&asked, rejected.as_ref()),
             Err(refused) => refusal(&refused, asked.encoding),
         },

@@ -10,6 +10,7 @@ pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod json;
 mod messages;
+mod sender;
 mod serve;
 mod status;
 #[cfg(test)]
@@ -17,7 +18,6 @@ mod tests;
 mod token;
 pub(crate) mod waiting;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,11 +28,12 @@ use haldane_store::tls::Tls;
 use crate::admission::Source;
 use crate::config::CollectorConfig;
 use crate::decode::Rejected;
-use crate::intake::Intake;
+use crate::intake::{Accepted, Intake};
 use crate::request::{Encoding, Request, Signal};
 
 use body::{Announced, Coding, Limits};
 use cors::Origins;
+use sender::Sender;
 use serve::Connections;
 use status::Refused;
 use token::{NO_TOKEN, Shown, Tokens};
@@ -75,7 +76,7 @@ impl Door {
     }
 
     /// Lets a request in if its sender may send, and takes it; what comes of it is counted.
-    async fn take(&self, asked: &Asked, headers: &HeaderMap, peer: IpAddr, body: Body) -> Result<Option<Rejected>, Refused> {
+    async fn take(&self, asked: &Asked, headers: &HeaderMap, sender: &Sender, body: Body) -> Result<Option<Rejected>, Refused> {
         let began = Instant::now();
         let (token, refused) = match self.tokens.of(headers) {
             Shown::LetsIn(token) => (token, None),
@@ -87,10 +88,13 @@ impl Door {
             self.intake.counters.refused(asked.signal, &token, refused.reason, refused.retry);
             return Err(refused);
         }
-        let source = Source { token: token.clone(), peer };
+        let source = sender.source(token.clone());
         let taken = self.take_from(source, asked, body).await;
         match &taken {
-            Ok(_) => self.intake.counters.took(began.elapsed()),
+            Ok(accepted) => {
+                sender.spoke(&accepted.speaker);
+                self.intake.counters.took(began.elapsed());
+            }
             Err(refused) => {
                 self.intake.counters.refused(asked.signal, &token, refused.reason, refused.retry);
                 tracing::debug!(
@@ -101,10 +105,10 @@ impl Door {
                 );
             }
         }
-        taken.map(|rejected| rejected.map(|rejected| Rejected { message: shortened(rejected.message), ..rejected }))
+        taken.map(|accepted| accepted.rejected.map(|rejected| Rejected { message: shortened(rejected.message), ..rejected }))
     }
 
-    async fn take_from(&self, source: Source, asked: &Asked, body: Body) -> Result<Option<Rejected>, Refused> {
+    async fn take_from(&self, source: Source, asked: &Asked, body: Body) -> Result<Accepted, Refused> {
         let admitted = self.intake.admission.begin(source);
         let raw = body::read(body, self.limits, asked.announced, admitted).await?;
         let (raw, coding) = match asked.announced {

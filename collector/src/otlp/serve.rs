@@ -4,7 +4,6 @@
 //! is sent ahead of being read stays within small windows, so that memory is bounded by the budget of bodies and not by the number of senders.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::sender::Sender;
 use crate::config::CollectorConfig;
 
 /// What a sender may send ahead of what has been read, for one call. A connection has as much for each of its calls: with less, calls that wait for
@@ -91,7 +91,7 @@ pub(super) enum Versions {
 /// Serves until told to stop, and then until what has been begun is answered.
 pub(super) async fn serve<A, F>(listener: TcpListener, connections: Connections, versions: Versions, stop: CancellationToken, answer: A)
 where
-    A: Fn(IpAddr, HttpRequest) -> F + Clone + Send + Sync + 'static,
+    A: Fn(Arc<Sender>, HttpRequest) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
     let builder = connections.builder();
@@ -111,7 +111,8 @@ where
         let (builder, answer, stop) = (builder.clone(), answer.clone(), stop.clone());
         let (tls, limits) = (connections.tls.as_ref().map(Tls::acceptor), connections.limits);
         open.spawn(async move {
-            let answer = move |request| answer(peer.ip(), request);
+            let sender = Arc::new(Sender::new(peer.ip()));
+            let answer = move |request| answer(sender.clone(), request);
             if greeted(&stream, limits, &stop).await {
                 match tls {
                     None => converse(stream, &builder, limits, stop, answer).await,

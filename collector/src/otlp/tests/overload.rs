@@ -20,9 +20,34 @@ async fn from(source: [u8; 4], to: SocketAddr) -> TcpStream {
 /// Begins a body of a megabyte and never ends it.
 async fn stall(served: &Served) -> TcpStream {
     let mut stream = from([127, 0, 0, 2], served.http).await;
+    stall_on(&mut stream).await;
+    stream
+}
+
+async fn stall_on(stream: &mut TcpStream) {
     let head = "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 900000\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
-    stream
+}
+
+/// Sends a span of a service, and waits until it is taken.
+async fn speak_for(stream: &mut TcpStream, service: &str) {
+    let body = format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{service}"}}}}]}},
+        "scopeSpans":[{{"spans":[{{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"a"}}]}}]}}]}}"#
+    );
+    let head = format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all((head + &body).as_bytes()).await.unwrap();
+    let answer = read_until(stream, "\r\n\r\n{}").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{service}: {answer}");
+}
+
+/// Waits until so much is in flight.
+async fn until_in_flight(served: &Served, bytes: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while served.meter.read().bytes_in_flight < bytes {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,11 +117,7 @@ async fn g13_a_flood_from_one_peer_does_not_refuse_another() {
     for _ in 0..20 {
         stalled.push(stall(&served).await);
     }
-    let deadline = Instant::now() + PATIENCE;
-    while served.meter.read().bytes_in_flight < 900_000 {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_in_flight(&served, 900_000).await;
     for _ in 0..50 {
         assert_eq!(http1(served.http, post("/v1/traces", &[PROTOBUF], one_span())).await.status, StatusCode::OK);
         assert_eq!(call(&served, TRACES, "gzip", &one_span()).await.grpc().0, 0);
@@ -105,5 +126,31 @@ async fn g13_a_flood_from_one_peer_does_not_refuse_another() {
     assert_eq!((stats.traces.accepted, stats.traces.refused), (100, 0));
     assert!(stats.bytes_in_flight >= 900_000, "the flood is still there");
     drop(stalled);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g13_a_flood_of_one_service_does_not_refuse_another_at_the_same_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(dir.path()).await;
+    let mut quiet = from([127, 0, 0, 2], served.http).await;
+    speak_for(&mut quiet, "pay").await;
+    let mut flood = Vec::new();
+    for _ in 0..20 {
+        let mut stream = from([127, 0, 0, 2], served.http).await;
+        speak_for(&mut stream, "cart").await;
+        stall_on(&mut stream).await;
+        flood.push(stream);
+    }
+    until_in_flight(&served, 900_000).await;
+    for _ in 0..50 {
+        speak_for(&mut quiet, "pay").await;
+    }
+    let mut newcomer = from([127, 0, 0, 2], served.http).await;
+    speak_for(&mut newcomer, "stock").await;
+    let stats = served.meter.read();
+    assert_eq!((stats.traces.accepted, stats.traces.refused), (72, 0));
+    assert!(stats.bytes_in_flight >= 900_000, "the flood is still there");
+    drop(flood);
     served.stop().await;
 }

@@ -291,7 +291,8 @@ impl State {
         let token = self.tokens.get(&source.token).copied().unwrap_or(0);
         let party = self.parties.get(&source.party()).copied().unwrap_or(0);
         // What each level has left of its share, were this granted, from the widest to the narrowest.
-        let left = [token, party, held].into_iter().try_fold(free, |left, held| left.saturating_mul(SHARE_FACTOR).checked_sub(held + bytes));
+        let left =
+            [token, party, held].into_iter().try_fold(free, |left, held| left.saturating_mul(SHARE_FACTOR).checked_sub(held + bytes));
         left.is_some()
     }
 

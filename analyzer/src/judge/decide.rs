@@ -1,6 +1,5 @@
 //! From comparisons to a decision.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::policy::{CheckKind, Policy};
@@ -233,11 +232,11 @@ pub(super) fn missing((baseline, canary): &(CohortTotals, CohortTotals)) -> Opti
 }
 
 fn totals(table: &Table<'_>, part: Part) -> CohortTotals {
-    let mut instances = BTreeSet::new();
+    let mut served = vec![false; table.instances.len()];
     let mut requests: u64 = 0;
     for row in table.all().filter(|row| row.side == part && row.requests > 0.0) {
-        instances.insert(row.instance);
+        served[row.instance as usize] = true;
         requests = requests.saturating_add(row.cell.requests);
     }
-    CohortTotals { requests, instances: instances.len() as u64 }
+    CohortTotals { requests, instances: served.into_iter().filter(|served| *served).count() as u64 }
 }

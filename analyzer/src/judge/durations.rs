@@ -23,11 +23,6 @@ pub(super) fn common_scale(scales: impl Iterator<Item = i32>) -> i32 {
     scales.min().unwrap_or(SCALE_MAX).min(SCALE_MAX)
 }
 
-/// How many values a histogram holds. Sums wrap: what holds more than a service can serve was left out before.
-fn total(histogram: &ExponentialHistogram) -> f64 {
-    sum(histogram.counts()).wrapping_add(histogram.zero_count()) as f64
-}
-
 /// How many of its values lie above bucket `index` of a scale that is its own or coarser.
 pub(super) fn above(histogram: &ExponentialHistogram, index: i64, scale: i32) -> f64 {
     let shift = (histogram.scale() - scale).clamp(0, 31);
@@ -38,10 +33,11 @@ pub(super) fn above(histogram: &ExponentialHistogram, index: i64, scale: i32) ->
 
 /// How many values a histogram holds; `None` when it is more than `most`.
 pub(super) fn total_up_to(histogram: &ExponentialHistogram, most: u64) -> Option<f64> {
-    // Only a few summands can be large without the sum being so: look at them first, then the sum cannot wrap.
-    let top = histogram.counts().iter().fold(histogram.zero_count(), |top, count| top.max(*count));
+    // The sum cannot have wrapped when no summand is too large for as many as there are. One pass, for reading is what costs.
+    let zero = histogram.zero_count();
+    let (top, sum) = histogram.counts().iter().fold((zero, zero), |(top, sum), count| (top.max(*count), sum.wrapping_add(*count)));
     let places = histogram.counts().len() as u64 + 1;
-    (top <= most && most <= u64::MAX / places && total(histogram) <= most as f64).then(|| total(histogram))
+    (top <= most && most <= u64::MAX / places && sum <= most).then_some(sum as f64)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, and the cast stops at the ends of the type")]
@@ -62,9 +58,9 @@ impl Durations {
         self.total
     }
 
-    /// Adds a histogram of this scale or a finer one.
-    pub(super) fn add(&mut self, histogram: &ExponentialHistogram) {
-        self.total += total(histogram);
+    /// Adds a histogram of this scale or a finer one, that holds so many values.
+    pub(super) fn add(&mut self, histogram: &ExponentialHistogram, total: f64) {
+        self.total += total;
         let (shift, offset) = ((histogram.scale() - self.scale).clamp(0, 31), i64::from(histogram.offset()));
         let counts = histogram.counts();
         let last = offset.saturating_add(i64::try_from(counts.len()).unwrap_or(i64::MAX));

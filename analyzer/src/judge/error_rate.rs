@@ -7,6 +7,7 @@ use super::judgement::{Affected, Comparison, Effect, EffectMeasure, Finding, Sid
 use super::lone::lone_and_brief;
 use super::rates::{RateAnswer, RateQuestion, compare};
 use super::settle::{Settled, settle};
+use super::storms::{LeftOut, Storms};
 use super::table::{Part, Table};
 use super::wording;
 
@@ -18,30 +19,47 @@ const SHRINK_REQUESTS: f64 = 100.0;
 
 /// Compares the rates of failed requests.
 pub(super) fn compare_errors(table: &Table<'_>, policy: &Policy) -> (Comparison, RateAnswer) {
-    let counts = count(table, None);
+    let counts = count(table, LeftOut::Nothing);
     let question = question(&counts, policy);
     let mut answer = compare(table, &counts, &question);
     // Before it decides anything.
     let suspicious = answer.ln_e >= -0.5 * policy.alpha().ln();
     if suspicious && let Some(instance) = lone_and_brief(table, &counts, |stratum, instance| rows_of(table, stratum, instance)) {
-        let others = count(table, Some(instance));
+        let others = count(table, LeftOut::Instance(instance));
         answer.ln_e = answer.ln_e.min(compare(table, &others, &self::question(&others, policy)).ln_e);
+    }
+    if let Some(storms) = Storms::find(table, events(table, &counts)) {
+        let calm = count(table, LeftOut::Storms(&storms));
+        answer.with_calm(&compare(table, &calm, &self::question(&calm, policy)));
     }
     let comparison = Comparison { affected: affected(&counts, policy), ..comparison(table, policy, &answer) };
     (comparison, answer)
 }
 
-/// Requests and errors of all instances, or of all but one of the canary's.
-fn count(table: &Table<'_>, without: Option<u32>) -> Counts {
+/// Requests and errors.
+fn count(table: &Table<'_>, left_out: LeftOut<'_>) -> Counts {
     let of_operation = |operation: usize| {
         let mut stratum = StratumBuilder::new(table, operation);
-        for row in table.rows[operation].iter().filter(|row| row.side != Part::Canary || Some(row.instance) != without) {
-            stratum.add(table, Spot::of(row), RowCounts { requests: row.requests, events: row.errors, promote_events: row.errors });
+        for row in &table.rows[operation] {
+            let spot = Spot::of(row);
+            if left_out.has(&spot) {
+                continue;
+            }
+            let events = row.errors * left_out.factor(&spot);
+            stratum.add(table, spot, RowCounts { requests: row.requests, events, promote_events: events });
         }
         stratum.finish()
     };
     let serves = |stratum: &Stratum| stratum.canary.expected > 0.0 || stratum.known.expected > 0.0;
     Counts { strata: (0..table.operations.len()).map(of_operation).filter(serves).collect() }
+}
+
+/// Where errors were, and how many the baseline's rates would give.
+fn events(table: &Table<'_>, counts: &Counts) -> impl Iterator<Item = (Spot, f64, f64)> {
+    counts.strata.iter().flat_map(|stratum| {
+        let rate = stratum.expected(Part::Baseline, 1.0);
+        table.rows[stratum.operation].iter().map(move |row| (Spot::of(row), row.errors, row.requests * rate))
+    })
 }
 
 fn question(counts: &Counts, policy: &Policy) -> RateQuestion {

@@ -46,7 +46,7 @@ pub(super) fn compare_gate(gate: &Gate, policy: &Policy, evidence: &Evidence, ta
             let index = i64::from(bucket_index(max_seconds * 1e9, scale));
             let level = |part| {
                 let mut all = Durations::new(scale);
-                table.all().filter(|row| row.side == part).for_each(|row| all.add(&row.cell.durations));
+                table.all().filter(|row| row.side == part).for_each(|row| all.add(&row.cell.durations, row.timed));
                 let counts = count(table, part, |row| (row.timed, above(&row.cell.durations, index, scale)));
                 Level { value: all.quantile_seconds(*quantile), counts, max: *max_seconds }
             };

@@ -119,12 +119,16 @@ impl Compared {
 
 /// Whether the baseline's own instances, where some began while one was watching, were slower at first.
 fn warms_up(table: &Table<'_>, operation: usize, scale: i32) -> bool {
+    let is_young = |row: &Row<'_>| row.side != Part::Canary && table.is_young(row, WARM_UP);
+    if !table.rows[operation].iter().any(is_young) {
+        return false;
+    }
     let (mut young, mut old) = (Durations::new(scale), Durations::new(scale));
     for row in table.rows[operation].iter().filter(|row| row.side != Part::Canary) {
         if table.is_young(row, WARM_UP) {
-            young.add(&row.cell.durations);
+            young.add(&row.cell.durations, row.timed);
         } else {
-            old.add(&row.cell.durations);
+            old.add(&row.cell.durations, row.timed);
         }
     }
     if young.total() < LEARN_MIN || old.total() < LEARN_MIN {
@@ -148,8 +152,8 @@ fn count(
     for row in table.rows[operation].iter().filter(|row| compared.has(table, row)) {
         let durations = &row.cell.durations;
         match row.side {
-            Part::Canary => known.canary.add(durations),
-            Part::Baseline => known.baseline.add(durations),
+            Part::Canary => known.canary.add(durations, row.timed),
+            Part::Baseline => known.baseline.add(durations, row.timed),
             Part::Aside => {}
         }
         let requests = row.timed;
@@ -173,10 +177,10 @@ fn count(
 /// The thresholds of an operation, by quantile: from history, else from the first windows of the baseline that hold enough requests. What
 /// is enough depends on the number of requests only, never on how long they took.
 fn learn(table: &Table<'_>, policy: &Policy, operation: usize, (scale, compared): (i32, Compared)) -> Vec<Option<Threshold>> {
-    let rows: Vec<Row<'_>> = table.rows[operation].iter().filter(|row| compared.has(table, row)).copied().collect();
+    let rows = || table.rows[operation].iter().filter(|row| compared.has(table, row));
     let mut history = Durations::new(scale);
-    for row in rows.iter().take_while(|row| row.window < table.clock.start).filter(|row| row.side != Part::Canary) {
-        history.add(&row.cell.durations);
+    for row in rows().take_while(|row| row.window < table.clock.start).filter(|row| row.side != Part::Canary) {
+        history.add(&row.cell.durations, row.timed);
     }
     let threshold = |q: f64| {
         let enough = (5.0 / (1.0 - q)).clamp(LEARN_MIN, 200.0);
@@ -184,7 +188,7 @@ fn learn(table: &Table<'_>, policy: &Policy, operation: usize, (scale, compared)
         let learnt = if history.total() >= enough {
             &history
         } else {
-            first = first_windows(table, &rows, scale, enough)?;
+            first = first_windows(table, rows(), scale, enough)?;
             &first
         };
         let bucket = learnt.quantile_bucket(q)? - 1;
@@ -200,11 +204,11 @@ fn learn(table: &Table<'_>, policy: &Policy, operation: usize, (scale, compared)
     policy.quantiles.iter().map(|q| threshold(*q)).collect()
 }
 
-fn first_windows(table: &Table<'_>, rows: &[Row<'_>], scale: i32, enough: f64) -> Option<Durations> {
+fn first_windows<'a>(table: &Table<'_>, rows: impl Iterator<Item = &'a Row<'a>>, scale: i32, enough: f64) -> Option<Durations> {
     let patience = table.clock.windows(Duration::from_secs(60));
     let mut learnt = Durations::new(scale);
     let mut window = table.clock.start;
-    for row in rows.iter().filter(|row| row.side == Part::Baseline) {
+    for row in rows.filter(|row| row.side == Part::Baseline) {
         if row.window != window {
             if learnt.total() >= enough {
                 return Some(learnt);
@@ -215,7 +219,7 @@ fn first_windows(table: &Table<'_>, rows: &[Row<'_>], scale: i32, enough: f64) -
         if waited >= patience && learnt.total() >= LEARN_MIN {
             return Some(learnt);
         }
-        learnt.add(&row.cell.durations);
+        learnt.add(&row.cell.durations, row.timed);
     }
     let waited = table.clock.end.saturating_sub(table.clock.start);
     let least = if waited >= patience { LEARN_MIN } else { enough };

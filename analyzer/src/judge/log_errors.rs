@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use crate::policy::{CheckKind, Policy};
 
-use super::counts::Counts;
+use super::counts::{Counts, Spot};
 use super::evidence::{ErrorCount, Evidence};
 use super::judgement::{Comparison, Effect, EffectMeasure, NamedError, Side};
 use super::lone::lone_and_brief;
 use super::rates::{RateAnswer, RateQuestion, compare};
 use super::settle::{Settled, settle};
-use super::table::Table;
+use super::storms::{LeftOut, Storms};
+use super::table::{Part, Table};
 use super::tally::{Exposure, Sighting, Stream, mix_factor};
 use super::wording;
 
@@ -41,16 +42,19 @@ pub(super) struct LoggedError<'a> {
 /// Compares.
 pub(super) fn compare_log_errors<'a>(table: &Table<'_>, exposure: &Exposure, policy: &Policy, evidence: &'a Evidence) -> LogErrors<'a> {
     let errors = errors(table, exposure, evidence);
-    let counts = |without: Option<u32>| Counts {
-        strata: errors.iter().enumerate().map(|(number, error)| exposure.stratum(table, number, &error.stream, without)).collect(),
+    let counts = |left_out: LeftOut<'_>| Counts {
+        strata: errors.iter().enumerate().map(|(number, error)| exposure.stratum(table, number, &error.stream, left_out)).collect(),
     };
     let question = question(table, &errors, policy);
-    let all = counts(None);
+    let all = counts(LeftOut::Nothing);
     let mut answer = compare(table, &all, &question);
     let suspicious = answer.ln_e >= -0.5 * policy.alpha().ln();
     let rows_of = |number: usize, instance: u32| exposure.rows_of(&errors[number].stream, instance);
     if suspicious && let Some(instance) = lone_and_brief(table, &all, |stratum, instance| rows_of(stratum.operation, instance)) {
-        answer.ln_e = answer.ln_e.min(compare(table, &counts(Some(instance)), &question).ln_e);
+        answer.ln_e = answer.ln_e.min(compare(table, &counts(LeftOut::Instance(instance)), &question).ln_e);
+    }
+    if let Some(storms) = Storms::find(table, events(exposure, &all, &errors)) {
+        answer.with_calm(&compare(table, &counts(LeftOut::Storms(&storms)), &question));
     }
     let worst = answer.strata.iter().max_by(|a, b| a.excess().total_cmp(&b.excess())).and_then(|stratum| errors[stratum.operation].example);
     let comparison = comparison(table, policy, exposure, &answer, worst);
@@ -76,6 +80,14 @@ fn errors<'a>(table: &Table<'_>, exposure: &Exposure, evidence: &'a Evidence) ->
     sorted.into_iter().map(|(_, one)| one).chain([others]).collect()
 }
 
+/// Where errors were logged, all kinds of them together, and how many the baseline's rates would give.
+fn events(exposure: &Exposure, all: &Counts, errors: &[LoggedError<'_>]) -> impl Iterator<Item = (Spot, f64, f64)> {
+    let rate: f64 = all.strata.iter().map(|stratum| stratum.expected(Part::Baseline, 1.0)).sum();
+    let mut together = Stream::default();
+    errors.iter().for_each(|error| together.merge(&error.stream));
+    exposure.all(together).map(move |(spot, requests, events)| (spot, events, requests * rate))
+}
+
 fn question(table: &Table<'_>, errors: &[LoggedError<'_>], policy: &Policy) -> RateQuestion {
     let mix = mix_factor(table, false).ln();
     RateQuestion {
@@ -90,7 +102,7 @@ fn question(table: &Table<'_>, errors: &[LoggedError<'_>], policy: &Policy) -> R
 fn comparison(table: &Table<'_>, policy: &Policy, exposure: &Exposure, answer: &RateAnswer, worst: Option<&ErrorCount>) -> Comparison {
     let kind = CheckKind::LogErrors;
     // Strata share their requests, so that these do not add up.
-    let requests = exposure.stratum(table, 0, &Stream::default(), None).compared;
+    let requests = exposure.stratum(table, 0, &Stream::default(), LeftOut::Nothing).compared;
     let side = |events: f64, requests: f64| Side { value: (requests > 0.0).then(|| events / requests), events, requests };
     let Settled { finding, detectable } = settle(policy, kind, 1.0, table, answer);
     let baseline = side(answer.compared.baseline_events, requests.baseline_requests);

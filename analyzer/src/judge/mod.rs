@@ -21,6 +21,7 @@ mod lone;
 mod noise;
 mod rates;
 mod settle;
+mod storms;
 
 mod tally;
 

@@ -35,6 +35,21 @@ pub(super) struct RateAnswer {
     pub(super) traffic: Traffic,
 }
 
+impl RateAnswer {
+    /// The mean with what the same comparison says without storms. What it could show is told by the one of the two that has less noise.
+    pub(super) fn with_calm(&mut self, calm: &Self) {
+        let mean = |all: f64, calm: f64| ln_weighted_mean(&[(0.5, all), (0.5, calm)]);
+        self.ln_e = mean(self.ln_e, calm.ln_e);
+        for (own, calm) in self.strata.iter_mut().zip(&calm.strata) {
+            own.ln_e = mean(own.ln_e, calm.ln_e);
+        }
+        if calm.noise.rollback.phi < self.noise.rollback.phi {
+            self.traffic = calm.traffic;
+            self.shown = calm.shown;
+        }
+    }
+}
+
 /// What the rates of one operation say.
 pub(super) struct StratumAnswer {
     /// Index of the operation.

@@ -102,11 +102,11 @@ impl WindowClock {
 impl<'a> Table<'a> {
     pub(super) fn new(evidence: &'a Evidence) -> Self {
         let clock = WindowClock::new(evidence);
-        let operations = names(evidence.cells.iter().map(|cell| &cell.operation));
-        let instances = names(evidence.cells.iter().map(|cell| &cell.instance));
-        let mut rows: Vec<Vec<Row<'a>>> = vec![Vec::new(); operations.sorted.len()];
+        let operations = Names::of(evidence.cells.iter().map(|cell| &cell.operation));
+        let instances = Names::of(evidence.cells.iter().map(|cell| &cell.instance));
+        let mut rows: Vec<Vec<Row<'a>>> = operations.counts().into_iter().map(Vec::with_capacity).collect();
         let mut broken = 0;
-        for cell in &evidence.cells {
+        for ((cell, operation), instance) in evidence.cells.iter().zip(&operations.numbers).zip(&instances.numbers) {
             let window = clock.number(cell.at);
             let Some(side) = clock.part(window, cell.cohort, evidence.pairing) else { continue };
             let timed = total_up_to(&cell.durations, REQUESTS_MAX);
@@ -114,9 +114,8 @@ impl<'a> Table<'a> {
                 broken += 1;
                 continue;
             };
-            let instance = instances.number(&cell.instance);
             let (requests, errors) = (cell.requests as f64, cell.errors as f64);
-            rows[operations.number(&cell.operation) as usize].push(Row { window, side, instance, requests, errors, timed, cell });
+            rows[*operation as usize].push(Row { window, side, instance: *instance, requests, errors, timed, cell });
         }
         for rows in &mut rows {
             if !rows.is_sorted_by_key(|row| row.window) {
@@ -179,14 +178,41 @@ fn born(rows: &[Vec<Row<'_>>], instances: usize) -> Vec<Option<i64>> {
 /// No instance serves more in a window. What claims to is damaged.
 const REQUESTS_MAX: u64 = 1 << 40;
 
-struct Names<'a> {
+/// Names as numbers.
+struct Names {
     sorted: Vec<Arc<str>>,
-    numbers: HashMap<&'a str, u32, BuildHasherDefault<NameHasher>>,
+    /// Of each that was given: its place among the sorted ones.
+    numbers: Vec<u32>,
 }
 
-impl Names<'_> {
-    fn number(&self, name: &str) -> u32 {
-        self.numbers.get(name).copied().unwrap_or(0)
+impl Names {
+    fn of<'a>(all: impl Iterator<Item = &'a Arc<str>>) -> Self {
+        let mut known: HashMap<&'a str, u32, BuildHasherDefault<NameHasher>> = HashMap::default();
+        let mut names: Vec<&Arc<str>> = Vec::new();
+        let mut numbers = Vec::with_capacity(all.size_hint().0);
+        for name in all {
+            let next = u32::try_from(names.len()).unwrap_or(u32::MAX);
+            let number = *known.entry(name).or_insert(next);
+            if number == next {
+                names.push(name);
+            }
+            numbers.push(number);
+        }
+        let mut order: Vec<usize> = (0..names.len()).collect();
+        order.sort_by_key(|number| names[*number]);
+        let mut places = vec![0; names.len()];
+        for (place, number) in (0..).zip(&order) {
+            places[*number] = place;
+        }
+        numbers.iter_mut().for_each(|number| *number = places[*number as usize]);
+        Self { sorted: order.into_iter().map(|number| names[number].clone()).collect(), numbers }
+    }
+
+    /// How often each was given.
+    fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.sorted.len()];
+        self.numbers.iter().for_each(|number| counts[*number as usize] += 1);
+        counts
     }
 }
 
@@ -206,22 +232,4 @@ impl Hasher for NameHasher {
     fn finish(&self) -> u64 {
         self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
-}
-
-fn names<'a>(all: impl Iterator<Item = &'a Arc<str>>) -> Names<'a> {
-    let mut numbers: HashMap<&'a str, u32, BuildHasherDefault<NameHasher>> = HashMap::default();
-    let mut sorted: Vec<Arc<str>> = Vec::new();
-    for name in all {
-        numbers.entry(name).or_insert_with(|| {
-            sorted.push(name.clone());
-            0
-        });
-    }
-    sorted.sort();
-    for (number, name) in (0..).zip(&sorted) {
-        if let Some(place) = numbers.get_mut(&**name) {
-            *place = number;
-        }
-    }
-    Names { sorted, numbers }
 }

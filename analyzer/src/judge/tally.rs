@@ -10,6 +10,7 @@ use haldane_store::UnixNanos;
 
 use super::counts::{RowCounts, Spot, Stratum, StratumBuilder};
 use super::evidence::Role;
+use super::storms::LeftOut;
 use super::table::{Part, Row, Table};
 
 /// The requests of each instance in each window, of all operations, sorted by window.
@@ -59,14 +60,19 @@ impl Exposure {
         }
     }
 
-    /// The stream as counts, of all instances, or of all but one of the canary's.
-    pub(super) fn stratum(&self, table: &Table<'_>, number: usize, stream: &Stream, without: Option<u32>) -> Stratum {
+    /// The stream as counts.
+    pub(super) fn stratum(&self, table: &Table<'_>, number: usize, stream: &Stream, left_out: LeftOut<'_>) -> Stratum {
         let mut stratum = StratumBuilder::new(table, number);
-        for (spot, requests) in self.served.iter().filter(|(spot, _)| spot.side != Part::Canary || Some(spot.instance) != without) {
-            let events = stream.0.get(spot).copied().unwrap_or(0.0).min(COUNT_MAX);
+        for (spot, requests) in self.served.iter().filter(|(spot, _)| !left_out.has(spot)) {
+            let events = stream.0.get(spot).copied().unwrap_or(0.0).min(COUNT_MAX) * left_out.factor(spot);
             stratum.add(table, *spot, RowCounts { requests: *requests, events, promote_events: events });
         }
         stratum.finish()
+    }
+
+    /// All requests, and what of the stream was seen with them.
+    pub(super) fn all(&self, stream: Stream) -> impl Iterator<Item = (Spot, f64, f64)> {
+        self.served.iter().map(move |(spot, requests)| (*spot, *requests, stream.0.get(spot).copied().unwrap_or(0.0).min(COUNT_MAX)))
     }
 
     /// Windows, requests and events of an instance of the canary.

@@ -72,3 +72,17 @@ fn instances_that_differ() {
 fn minutes_of_storm_on_one_instance() {
     assert_rates("storms", &World { storms: 0.01, ..service() });
 }
+
+#[test]
+fn storms_hide_no_fault_of_the_version() {
+    let stormy = World { storms: 0.01, history_windows: 180, windows: 18, ..service() };
+    let right = rollbacks(&stormy, 3.0);
+    assert!(right >= 30, "only {right} of {RUNS} are found within three minutes");
+}
+
+/// A busy instance's storm is told from chance, an idle one's is not: storms must not be cut down in one cohort alone.
+#[test]
+fn a_cohort_of_idle_instances_does_not_look_worse_for_its_storms() {
+    let wrong = rollbacks(&World { storms: 0.05, split: 0.1, history_windows: 180, ..service() }, 1.0);
+    assert!(wrong <= 1, "{wrong} of {RUNS} good releases rolled back");
+}

@@ -1,0 +1,170 @@
+//! Storms: minutes in which one instance has far more events than the others of its cohort.
+//!
+//! They are common where nothing is wrong with a version (a pod that is moved, a neighbour that takes its processor), and make a service look so noisy that
+//! little else can be seen in it. So rates are compared a second time with storms cut down to what the other instances make likely, in both cohorts
+//! by the same rule; the mean of two e-values is one.
+//!
+//! The bound is the same multiple of what is expected in both cohorts, that of the cohort whose instances expect less: with one of its own, a cohort of busy
+//! instances would lose more of its storms than one of idle instances, and would look better for it.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::counts::Spot;
+use super::table::{Part, Table};
+
+/// With fewer instances in either cohort none can be told from the others.
+const INSTANCES_MIN: usize = 3;
+/// An instance may have so many standard deviations of independent events beyond what is expected,
+const DEVIATIONS: f64 = 3.0;
+/// and so many events more.
+const EVENTS: f64 = 2.0;
+
+/// By how much the events of an instance in a minute are cut down.
+pub(super) struct Storms {
+    /// In windows.
+    minute: i64,
+    factors: HashMap<Place, f64>,
+}
+
+/// What of the events does not count.
+#[derive(Clone, Copy)]
+pub(super) enum LeftOut<'a> {
+    /// All of them do.
+    Nothing,
+    /// Those of one instance of the canary.
+    Instance(u32),
+    /// What storms bring beyond what is likely.
+    Storms(&'a Storms),
+}
+
+impl LeftOut<'_> {
+    pub(super) fn has(self, spot: &Spot) -> bool {
+        matches!(self, Self::Instance(instance) if spot.side == Part::Canary && spot.instance == instance)
+    }
+
+    pub(super) fn factor(self, spot: &Spot) -> f64 {
+        match self {
+            Self::Nothing | Self::Instance(_) => 1.0,
+            Self::Storms(storms) => storms.factor(spot),
+        }
+    }
+}
+
+/// An instance of a cohort in a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Place {
+    minute: i64,
+    is_canary: bool,
+    instance: u32,
+}
+
+/// What an instance had in a minute, and what it would have at the baseline's rates.
+#[derive(Debug, Clone, Copy, Default)]
+struct Had {
+    events: f64,
+    expected: f64,
+}
+
+impl Place {
+    fn of(spot: &Spot, minute: i64) -> Self {
+        Self { minute: spot.window.div_euclid(minute), is_canary: spot.side == Part::Canary, instance: spot.instance }
+    }
+
+    fn cohort(&self) -> (i64, bool) {
+        (self.minute, self.is_canary)
+    }
+}
+
+impl Storms {
+    /// Those among events that are given with where they were and how many were expected; `None` where there are none.
+    pub(super) fn find(table: &Table<'_>, events: impl Iterator<Item = (Spot, f64, f64)>) -> Option<Self> {
+        let minute = table.clock.windows(Duration::from_secs(60));
+        let mut places: HashMap<Place, Had> = HashMap::new();
+        for (spot, events, expected) in events.filter(|(.., expected)| *expected > 0.0) {
+            let had = places.entry(Place::of(&spot, minute)).or_default();
+            *had = Had { events: had.events + events, expected: had.expected + expected };
+        }
+        let mut places: Vec<(Place, Had)> = places.into_iter().collect();
+        places.sort_unstable_by_key(|(place, _)| *place);
+        let multiple = multiple(&places)?;
+        let cohorts = places.chunk_by(|(a, _), (b, _)| a.cohort() == b.cohort());
+        let factors: HashMap<Place, f64> = cohorts.flat_map(|cohort| factors(cohort, multiple)).collect();
+        (!factors.is_empty()).then_some(Self { minute, factors })
+    }
+
+    /// What an event there counts.
+    pub(super) fn factor(&self, spot: &Spot) -> f64 {
+        self.factors.get(&Place::of(spot, self.minute)).copied().unwrap_or(1.0)
+    }
+}
+
+/// How many times what is expected an instance may have, by the cohort whose instances expect less; `None` where a cohort has too few of them.
+fn multiple(places: &[(Place, Had)]) -> Option<f64> {
+    let usual = |is_canary: bool| {
+        let own = || places.iter().filter(|(place, _)| place.is_canary == is_canary);
+        let instances: HashSet<u32> = own().map(|(place, _)| place.instance).collect();
+        let expected: f64 = own().map(|(_, had)| had.expected).sum();
+        (instances.len() >= INSTANCES_MIN).then(|| expected / own().count() as f64)
+    };
+    let usual = usual(false)?.min(usual(true)?);
+    Some(bound(usual) / usual)
+}
+
+fn bound(expected: f64) -> f64 {
+    expected + DEVIATIONS * expected.sqrt() + EVENTS
+}
+
+/// The factors of those of a cohort in a minute that have too many. What the version does shows in the one in the middle, which storms of some do not move.
+fn factors(cohort: &[(Place, Had)], multiple: f64) -> Vec<(Place, f64)> {
+    let mut ratios: Vec<f64> = cohort.iter().map(|(_, had)| had.events / had.expected).collect();
+    ratios.sort_by(f64::total_cmp);
+    let usual = ratios[ratios.len() / 2].max(1.0);
+    let bounded = cohort.iter().filter_map(|(place, had)| {
+        let likely = had.expected * usual;
+        let bound = bound(likely).max(multiple * likely);
+        (had.events > bound).then(|| (*place, bound / had.events))
+    });
+    bounded.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(minute: i64, is_canary: bool, instance: u32) -> Place {
+        Place { minute, is_canary, instance }
+    }
+
+    /// A minute of eight instances, four of each cohort, that have so many events where ten were expected in the baseline and five in the canary.
+    fn minute(baseline: [f64; 4], canary: [f64; 4]) -> Vec<(Place, Had)> {
+        let of = |is_canary, events: [f64; 4], expected| {
+            (0..).zip(events).map(move |(instance, events)| (place(0, is_canary, instance), Had { events, expected }))
+        };
+        of(false, baseline, 10.0).chain(of(true, canary, 5.0)).collect()
+    }
+
+    #[test]
+    fn the_bound_is_that_of_the_idler_cohort_in_both() {
+        let usual = minute([10.0; 4], [5.0; 4]);
+        let multiple = multiple(&usual).unwrap();
+        assert!((multiple - (5.0 + 3.0 * 5.0_f64.sqrt() + 2.0) / 5.0).abs() < 1e-12);
+        assert_eq!(factors(&minute([10.0, 12.0, 8.0, 27.0], [5.0; 4])[..4], multiple), [], "27 of 10 is as likely as 13.5 of 5");
+        let stormy = minute([10.0, 12.0, 8.0, 100.0], [5.0, 5.0, 5.0, 100.0]);
+        assert_eq!(factors(&stormy[..4], multiple), [(place(0, false, 3), 12.0 * multiple / 100.0)]);
+        assert_eq!(factors(&stormy[4..], multiple), [(place(0, true, 3), 5.0 * multiple / 100.0)]);
+    }
+
+    #[test]
+    fn what_the_whole_version_does_is_no_storm() {
+        let multiple = multiple(&minute([10.0; 4], [5.0; 4])).unwrap();
+        assert_eq!(factors(&minute([10.0; 4], [50.0, 45.0, 60.0, 52.0])[4..], multiple), []);
+    }
+
+    #[test]
+    fn two_instances_cannot_tell_which_of_them_is_in_trouble() {
+        let few: Vec<_> = minute([10.0; 4], [5.0; 4]).into_iter().filter(|(place, _)| !place.is_canary || place.instance < 2).collect();
+        assert_eq!(multiple(&few), None);
+        assert_eq!(multiple(&[]), None);
+    }
+}

@@ -1,4 +1,4 @@
-//! Storms: minutes in which one instance has far more events than the others of its cohort.
+//! Storms: minutes in which one instance has far more events than the others of its cohort, and than it has by itself in other minutes.
 //!
 //! They are common where nothing is wrong with a version (a pod that is moved, a neighbour that takes its processor), and make a service look so noisy that
 //! little else can be seen in it. So rates are compared a second time with storms cut down to what the other instances make likely, in both cohorts
@@ -19,6 +19,8 @@ const INSTANCES_MIN: usize = 3;
 const DEVIATIONS: f64 = 3.0;
 /// and so many events more.
 const EVENTS: f64 = 2.0;
+/// What an instance usually has is known after so many minutes.
+const MINUTES_KNOWN: usize = 5;
 
 /// By how much the events of an instance in a minute are cut down.
 pub(super) struct Storms {
@@ -89,7 +91,8 @@ impl Storms {
         places.sort_unstable_by_key(|(place, _)| *place);
         let multiple = multiple(&places)?;
         let cohorts = places.chunk_by(|(a, _), (b, _)| a.cohort() == b.cohort());
-        let factors: HashMap<Place, f64> = cohorts.flat_map(|cohort| factors(cohort, multiple)).collect();
+        let own = own_usual(&places);
+        let factors: HashMap<Place, f64> = cohorts.flat_map(|cohort| factors(cohort, multiple, &own)).collect();
         (!factors.is_empty()).then_some(Self { minute, factors })
     }
 
@@ -115,17 +118,33 @@ fn bound(expected: f64) -> f64 {
     expected + DEVIATIONS * expected.sqrt() + EVENTS
 }
 
+/// By cohort and instance: how many times what is expected it has in the minute in the middle, where enough minutes are known. Instances that are worse than others
+/// all of the time are no storms; how much they differ is measured, and must not be made to look less.
+fn own_usual(places: &[(Place, Had)]) -> HashMap<(bool, u32), f64> {
+    let mut minutes: HashMap<(bool, u32), Vec<f64>> = HashMap::new();
+    for (place, had) in places {
+        minutes.entry((place.is_canary, place.instance)).or_default().push(had.events / had.expected);
+    }
+    minutes.retain(|_, ratios| ratios.len() >= MINUTES_KNOWN);
+    minutes.into_iter().map(|(instance, ratios)| (instance, middle(ratios))).collect()
+}
+
 /// The factors of those of a cohort in a minute that have too many. What the version does shows in the one in the middle, which storms of some do not move.
-fn factors(cohort: &[(Place, Had)], multiple: f64) -> Vec<(Place, f64)> {
-    let mut ratios: Vec<f64> = cohort.iter().map(|(_, had)| had.events / had.expected).collect();
-    ratios.sort_by(f64::total_cmp);
-    let usual = ratios[ratios.len() / 2].max(1.0);
+fn factors(cohort: &[(Place, Had)], multiple: f64, own: &HashMap<(bool, u32), f64>) -> Vec<(Place, f64)> {
+    let usual = middle(cohort.iter().map(|(_, had)| had.events / had.expected).collect()).max(1.0);
     let bounded = cohort.iter().filter_map(|(place, had)| {
-        let likely = had.expected * usual;
+        let own = own.get(&(place.is_canary, place.instance)).copied().unwrap_or(1.0);
+        let likely = had.expected * usual.max(own);
         let bound = bound(likely).max(multiple * likely);
         (had.events > bound).then(|| (*place, bound / had.events))
     });
     bounded.collect()
+}
+
+/// The one in the middle; the upper of two.
+fn middle(mut ratios: Vec<f64>) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().unwrap_or(1.0)
 }
 
 #[cfg(test)]
@@ -149,16 +168,28 @@ mod tests {
         let usual = minute([10.0; 4], [5.0; 4]);
         let multiple = multiple(&usual).unwrap();
         assert!((multiple - (5.0 + 3.0 * 5.0_f64.sqrt() + 2.0) / 5.0).abs() < 1e-12);
-        assert_eq!(factors(&minute([10.0, 12.0, 8.0, 27.0], [5.0; 4])[..4], multiple), [], "27 of 10 is as likely as 13.5 of 5");
+        let none = HashMap::new();
+        assert_eq!(factors(&minute([10.0, 12.0, 8.0, 27.0], [5.0; 4])[..4], multiple, &none), [], "27 of 10 is as likely as 13.5 of 5");
         let stormy = minute([10.0, 12.0, 8.0, 100.0], [5.0, 5.0, 5.0, 100.0]);
-        assert_eq!(factors(&stormy[..4], multiple), [(place(0, false, 3), 12.0 * multiple / 100.0)]);
-        assert_eq!(factors(&stormy[4..], multiple), [(place(0, true, 3), 5.0 * multiple / 100.0)]);
+        assert_eq!(factors(&stormy[..4], multiple, &none), [(place(0, false, 3), 12.0 * multiple / 100.0)]);
+        assert_eq!(factors(&stormy[4..], multiple, &none), [(place(0, true, 3), 5.0 * multiple / 100.0)]);
     }
 
     #[test]
     fn what_the_whole_version_does_is_no_storm() {
         let multiple = multiple(&minute([10.0; 4], [5.0; 4])).unwrap();
-        assert_eq!(factors(&minute([10.0; 4], [50.0, 45.0, 60.0, 52.0])[4..], multiple), []);
+        assert_eq!(factors(&minute([10.0; 4], [50.0, 45.0, 60.0, 52.0])[4..], multiple, &HashMap::new()), []);
+    }
+
+    #[test]
+    fn an_instance_that_is_always_worse_is_no_storm() {
+        let one = minute([10.0, 10.0, 10.0, 100.0], [5.0; 4]);
+        let minutes = |minutes: i64| -> Vec<_> {
+            (0..minutes).flat_map(|minute| one.iter().map(move |(place, had)| (Place { minute, ..*place }, *had))).collect()
+        };
+        let multiple = multiple(&minutes(5)).unwrap();
+        assert_eq!(factors(&one[..4], multiple, &own_usual(&minutes(5))), []);
+        assert_eq!(factors(&one[..4], multiple, &own_usual(&minutes(4))).len(), 1, "not known yet");
     }
 
     #[test]

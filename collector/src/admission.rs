@@ -7,8 +7,9 @@
 //! - within a token, a service may hold at most three times what it leaves of the token's share, however many instances it has;
 //! - within a service, a peer may hold at most three times what it leaves of the service's share: 27/40 of the budget when nobody else is there, as
 //!   one large request needs it;
-//! - a peer that holds something begins nothing more once a third of the budget is taken: more small requests in flight bring no speed, only memory;
-//! - who waits is served in turn, one grant for each peer; within a peer, requests that have been begun go before new ones.
+//! - a peer may hold at most three times what it leaves of the token's share, however many services its connections name;
+//! - a peer that holds something for a service begins nothing more for it once a third of the budget is taken: more small requests in flight bring no speed, only memory;
+//! - who waits is served in turn, one grant for each service of each peer; within these, requests that have been begun go before new ones.
 //!
 //! The shares are those of "dynamic thresholds" for shared buffers (Choudhury and Hahne, 1998), with a factor of three.
 
@@ -47,6 +48,10 @@ struct Party {
 }
 
 impl Source {
+    fn of_token(&self) -> (Arc<str>, IpAddr) {
+        (self.token.clone(), self.peer)
+    }
+
     fn party(&self) -> Party {
         Party { token: self.token.clone(), name: self.service.clone().ok_or(self.peer) }
     }
@@ -153,6 +158,8 @@ struct State {
     tokens: HashMap<Arc<str>, usize>,
     /// Held by each party; none of them 0.
     parties: HashMap<Party, usize>,
+    /// Held by each peer of a token, for whatever services; none of them 0.
+    peers: HashMap<(Arc<str>, IpAddr), usize>,
     /// Those that hold something or wait.
     lines: HashMap<Source, Line>,
     /// Those that wait, the next one first.
@@ -227,6 +234,7 @@ impl Books {
         }
         less(&mut state.tokens, &source.token, bytes);
         less(&mut state.parties, &source.party(), bytes);
+        less(&mut state.peers, &source.of_token(), bytes);
         let unwanted = self.serve(&mut state);
         state.forget(source);
         drop(state);
@@ -290,10 +298,12 @@ impl State {
         }
         let token = self.tokens.get(&source.token).copied().unwrap_or(0);
         let party = self.parties.get(&source.party()).copied().unwrap_or(0);
+        let peer = self.peers.get(&source.of_token()).copied().unwrap_or(0);
         // What each level has left of its share, were this granted, from the widest to the narrowest.
-        let left =
-            [token, party, held].into_iter().try_fold(free, |left, held| left.saturating_mul(SHARE_FACTOR).checked_sub(held + bytes));
-        left.is_some()
+        let left = |levels: &[usize]| {
+            levels.iter().try_fold(free, |left, held| left.saturating_mul(SHARE_FACTOR).checked_sub(held + bytes)).is_some()
+        };
+        left(&[token, party, held]) && left(&[token, peer])
     }
 
     /// Drops the line of a source that holds nothing and does not wait.
@@ -307,6 +317,7 @@ impl State {
         self.free -= bytes;
         *self.tokens.entry(source.token.clone()).or_default() += bytes;
         *self.parties.entry(source.party()).or_default() += bytes;
+        *self.peers.entry(source.of_token()).or_default() += bytes;
         self.lines.entry(source.clone()).or_default().held += bytes;
     }
 }
@@ -447,6 +458,19 @@ pub(crate) mod tests {
         assert_eq!(other.grow(50).await, Ok(()), "another service finds room at once");
     }
 
+    #[tokio::test]
+    async fn a_peer_that_names_many_services_holds_no_more_than_its_share() {
+        let admission = Admission::new(1_000, Duration::ZERO);
+        let mut held = Vec::new();
+        for service in 0..200 {
+            let mut request = admission.begin(of_service(&service.to_string(), 1));
+            held.extend(request.grow(10).await.is_ok().then_some(request));
+        }
+        assert!(admission.bytes_in_flight() <= 693, "9/13 of the budget: {}", admission.bytes_in_flight());
+        let mut other = admission.begin(of_service("pay", 2));
+        assert_eq!(other.grow(50).await, Ok(()), "another peer finds room at once");
+    }
+
     proptest! {
         /// Whatever comes and goes: never more than the budget, the rest is always free for a newcomer, and all of it comes back.
         #[test]
@@ -470,7 +494,7 @@ pub(crate) mod tests {
             prop_assert_eq!(admission.bytes_in_flight(), 0);
             let state = admission.books.lock();
             prop_assert!(state.lines.values().all(|line| line.held == 0));
-            prop_assert!(state.tokens.is_empty() && state.parties.is_empty());
+            prop_assert!(state.tokens.is_empty() && state.parties.is_empty() && state.peers.is_empty());
         }
     }
 }

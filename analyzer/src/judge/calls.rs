@@ -94,7 +94,7 @@ fn streams<'a>(table: &Table<'_>, exposure: &Exposure, evidence: &'a Evidence) -
 /// More of them, fewer of them, and more that fail.
 fn test<'a>(table: &Table<'_>, exposure: &Exposure, mix: [f64; 2], called: Called<'a>, streams: &Streams) -> Vec<Tested<'a>> {
     let evidence = |stream: &Stream, null: f64, side: Alternative| {
-        let counts = Counts { strata: vec![exposure.stratum(table, 0, stream, LeftOut::Nothing)] };
+        let counts = Counts { strata: vec![exposure.stratum(table, 0, stream, LeftOut::default())] };
         let noise = NoiseMeasure::new(table, &counts, SIGMA_PRIOR).overall(table, &counts).rollback;
         let [stratum] = &counts.strata[..] else { return (PairCounts::default(), false, 0.0) };
         let is_known = stratum.known.events > 0.0;

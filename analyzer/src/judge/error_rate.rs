@@ -19,18 +19,25 @@ const SHRINK_REQUESTS: f64 = 100.0;
 
 /// Compares the rates of failed requests.
 pub(super) fn compare_errors(table: &Table<'_>, policy: &Policy) -> (Comparison, RateAnswer) {
-    let counts = count(table, LeftOut::Nothing);
-    let question = question(&counts, policy);
-    let mut answer = compare(table, &counts, &question);
+    let counts = count(table, LeftOut::default());
+    let ask = |left_out: LeftOut<'_>| {
+        let counts = count(table, left_out);
+        compare(table, &counts, &question(&counts, policy))
+    };
+    let mut answer = compare(table, &counts, &question(&counts, policy));
+    let storms = Storms::find(table, events(table, &counts));
+    let mut calm = storms.as_ref().map(|storms| ask(LeftOut { storms: Some(storms), ..LeftOut::default() }));
     // Before it decides anything.
-    let suspicious = answer.ln_e >= -0.5 * policy.alpha().ln();
+    let suspicious = answer.ln_e.max(calm.as_ref().map_or(0.0, |calm| calm.ln_e)) >= -0.5 * policy.alpha().ln();
     if suspicious && let Some(instance) = lone_and_brief(table, &counts, |stratum, instance| rows_of(table, stratum, instance)) {
-        let others = count(table, LeftOut::Instance(instance));
-        answer.ln_e = answer.ln_e.min(compare(table, &others, &self::question(&others, policy)).ln_e);
+        let others = |storms| ask(LeftOut { instance: Some(instance), storms }).ln_e;
+        answer.ln_e = answer.ln_e.min(others(None));
+        if let Some(calm) = &mut calm {
+            calm.ln_e = calm.ln_e.min(others(storms.as_ref()));
+        }
     }
-    if let Some(storms) = Storms::find(table, events(table, &counts)) {
-        let calm = count(table, LeftOut::Storms(&storms));
-        answer.with_calm(&compare(table, &calm, &self::question(&calm, policy)));
+    if let Some(calm) = &calm {
+        answer.with_calm(calm);
     }
     let comparison = Comparison { affected: affected(&counts, policy), ..comparison(table, policy, &answer) };
     (comparison, answer)
@@ -54,9 +61,9 @@ fn count(table: &Table<'_>, left_out: LeftOut<'_>) -> Counts {
     Counts { strata: (0..table.operations.len()).map(of_operation).filter(serves).collect() }
 }
 
-/// Where errors were, and how many the baseline's rates would give.
+/// Where errors were, and how many the baseline's rates would give, of the operations of which it has one.
 fn events(table: &Table<'_>, counts: &Counts) -> impl Iterator<Item = (Spot, f64, f64)> {
-    counts.strata.iter().flat_map(|stratum| {
+    counts.strata.iter().filter(|stratum| stratum.known.expected > 0.0).flat_map(|stratum| {
         let rate = stratum.expected(Part::Baseline, 1.0);
         table.rows[stratum.operation].iter().map(move |row| (Spot::of(row), row.errors, row.requests * rate))
     })

@@ -46,15 +46,22 @@ pub(super) fn compare_log_errors<'a>(table: &Table<'_>, exposure: &Exposure, pol
         strata: errors.iter().enumerate().map(|(number, error)| exposure.stratum(table, number, &error.stream, left_out)).collect(),
     };
     let question = question(table, &errors, policy);
-    let all = counts(LeftOut::Nothing);
+    let all = counts(LeftOut::default());
+    let ask = |left_out: LeftOut<'_>| compare(table, &counts(left_out), &question);
     let mut answer = compare(table, &all, &question);
-    let suspicious = answer.ln_e >= -0.5 * policy.alpha().ln();
+    let storms = Storms::find(table, events(exposure, &all, &errors));
+    let mut calm = storms.as_ref().map(|storms| ask(LeftOut { storms: Some(storms), ..LeftOut::default() }));
+    let suspicious = answer.ln_e.max(calm.as_ref().map_or(0.0, |calm| calm.ln_e)) >= -0.5 * policy.alpha().ln();
     let rows_of = |number: usize, instance: u32| exposure.rows_of(&errors[number].stream, instance);
     if suspicious && let Some(instance) = lone_and_brief(table, &all, |stratum, instance| rows_of(stratum.operation, instance)) {
-        answer.ln_e = answer.ln_e.min(compare(table, &counts(LeftOut::Instance(instance)), &question).ln_e);
+        let others = |storms| ask(LeftOut { instance: Some(instance), storms }).ln_e;
+        answer.ln_e = answer.ln_e.min(others(None));
+        if let Some(calm) = &mut calm {
+            calm.ln_e = calm.ln_e.min(others(storms.as_ref()));
+        }
     }
-    if let Some(storms) = Storms::find(table, events(exposure, &all, &errors)) {
-        answer.with_calm(&compare(table, &counts(LeftOut::Storms(&storms)), &question));
+    if let Some(calm) = &calm {
+        answer.with_calm(calm);
     }
     let worst = answer.strata.iter().max_by(|a, b| a.excess().total_cmp(&b.excess())).and_then(|stratum| errors[stratum.operation].example);
     let comparison = comparison(table, policy, exposure, &answer, worst);
@@ -102,7 +109,7 @@ fn question(table: &Table<'_>, errors: &[LoggedError<'_>], policy: &Policy) -> R
 fn comparison(table: &Table<'_>, policy: &Policy, exposure: &Exposure, answer: &RateAnswer, worst: Option<&ErrorCount>) -> Comparison {
     let kind = CheckKind::LogErrors;
     // Strata share their requests, so that these do not add up.
-    let requests = exposure.stratum(table, 0, &Stream::default(), LeftOut::Nothing).compared;
+    let requests = exposure.stratum(table, 0, &Stream::default(), LeftOut::default()).compared;
     let side = |events: f64, requests: f64| Side { value: (requests > 0.0).then(|| events / requests), events, requests };
     let Settled { finding, detectable } = settle(policy, kind, 1.0, table, answer);
     let baseline = side(answer.compared.baseline_events, requests.baseline_requests);

@@ -45,7 +45,6 @@ impl RateAnswer {
         }
         if calm.noise.rollback.phi < self.noise.rollback.phi {
             self.traffic = calm.traffic;
-            self.shown = calm.shown;
         }
     }
 }

@@ -7,13 +7,13 @@
 //! The bound is the same multiple of what is expected in both cohorts, that of the cohort whose instances expect less: with one of its own, a cohort of busy
 //! instances would lose more of its storms than one of idle instances, and would look better for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::counts::Spot;
 use super::table::{Part, Table};
 
-/// With fewer instances in either cohort none can be told from the others.
+/// With fewer instances in a minute none can be told from the others.
 const INSTANCES_MIN: usize = 3;
 /// An instance may have so many standard deviations of independent events beyond what is expected,
 const DEVIATIONS: f64 = 3.0;
@@ -29,27 +29,22 @@ pub(super) struct Storms {
     factors: HashMap<Place, f64>,
 }
 
-/// What of the events does not count.
-#[derive(Clone, Copy)]
-pub(super) enum LeftOut<'a> {
-    /// All of them do.
-    Nothing,
+/// What of the events does not count; nothing by default.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LeftOut<'a> {
     /// Those of one instance of the canary.
-    Instance(u32),
+    pub(super) instance: Option<u32>,
     /// What storms bring beyond what is likely.
-    Storms(&'a Storms),
+    pub(super) storms: Option<&'a Storms>,
 }
 
 impl LeftOut<'_> {
     pub(super) fn has(self, spot: &Spot) -> bool {
-        matches!(self, Self::Instance(instance) if spot.side == Part::Canary && spot.instance == instance)
+        spot.side == Part::Canary && self.instance == Some(spot.instance)
     }
 
     pub(super) fn factor(self, spot: &Spot) -> f64 {
-        match self {
-            Self::Nothing | Self::Instance(_) => 1.0,
-            Self::Storms(storms) => storms.factor(spot),
-        }
+        self.storms.map_or(1.0, |storms| storms.factor(spot))
     }
 }
 
@@ -90,9 +85,11 @@ impl Storms {
         let mut places: Vec<(Place, Had)> = places.into_iter().collect();
         places.sort_unstable_by_key(|(place, _)| *place);
         let multiple = multiple(&places)?;
-        let cohorts = places.chunk_by(|(a, _), (b, _)| a.cohort() == b.cohort());
         let own = own_usual(&places);
-        let factors: HashMap<Place, f64> = cohorts.flat_map(|cohort| factors(cohort, multiple, &own)).collect();
+        // Where one cohort has too few instances, storms are left in the other one too.
+        let minutes = places.chunk_by(|(a, _), (b, _)| a.minute == b.minute);
+        let told = minutes.filter(|minute| cohorts(minute).all(|cohort| cohort.len() >= INSTANCES_MIN));
+        let factors: HashMap<Place, f64> = told.flat_map(cohorts).flat_map(|cohort| factors(cohort, multiple, &own)).collect();
         (!factors.is_empty()).then_some(Self { minute, factors })
     }
 
@@ -102,13 +99,18 @@ impl Storms {
     }
 }
 
-/// How many times what is expected an instance may have, by the cohort whose instances expect less; `None` where a cohort has too few of them.
+/// The cohorts of each minute.
+fn cohorts(places: &[(Place, Had)]) -> impl Iterator<Item = &[(Place, Had)]> {
+    places.chunk_by(|(a, _), (b, _)| a.cohort() == b.cohort())
+}
+
+/// How many times what is expected an instance may have, by the cohort whose instances expect less; `None` where a cohort mostly has too few of them.
 fn multiple(places: &[(Place, Had)]) -> Option<f64> {
     let usual = |is_canary: bool| {
-        let own = || places.iter().filter(|(place, _)| place.is_canary == is_canary);
-        let instances: HashSet<u32> = own().map(|(place, _)| place.instance).collect();
-        let expected: f64 = own().map(|(_, had)| had.expected).sum();
-        (instances.len() >= INSTANCES_MIN).then(|| expected / own().count() as f64)
+        let own: Vec<_> = cohorts(places).filter(|cohort| cohort[0].0.is_canary == is_canary).collect();
+        let enough = own.iter().filter(|cohort| cohort.len() >= INSTANCES_MIN).count();
+        let (expected, count) = own.iter().copied().flatten().fold((0.0, 0.0), |(sum, count), (_, had)| (sum + had.expected, count + 1.0));
+        (2 * enough > own.len()).then_some(expected / count)
     };
     let usual = usual(false)?.min(usual(true)?);
     Some(bound(usual) / usual)

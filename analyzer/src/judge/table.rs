@@ -118,8 +118,10 @@ impl<'a> Table<'a> {
             rows[*operation as usize].push(Row { window, side, instance: *instance, requests, errors, timed, cell });
         }
         for rows in &mut rows {
-            if !rows.is_sorted_by_key(|row| row.window) {
-                rows.sort_by_key(|row| row.window);
+            // As evidence comes; so that sums are the same in whatever order it came.
+            let place = |row: &Row<'_>| (row.window, row.side == Part::Canary, row.instance);
+            if !rows.is_sorted_by_key(place) {
+                rows.sort_by_key(place);
             }
         }
         let halves = halves(&rows, instances.sorted.len());

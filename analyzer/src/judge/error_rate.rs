@@ -26,19 +26,8 @@ pub(super) fn compare_errors(table: &Table<'_>, policy: &Policy) -> (Comparison,
     };
     let mut answer = compare(table, &counts, &question(&counts, policy));
     let storms = Storms::find(table, events(table, &counts));
-    let mut calm = storms.as_ref().map(|storms| ask(LeftOut { storms: Some(storms), ..LeftOut::default() }));
-    // Before it decides anything.
-    let suspicious = answer.ln_e.max(calm.as_ref().map_or(0.0, |calm| calm.ln_e)) >= -0.5 * policy.alpha().ln();
-    if suspicious && let Some(instance) = lone_and_brief(table, &counts, |stratum, instance| rows_of(table, stratum, instance)) {
-        let others = |storms| ask(LeftOut { instance: Some(instance), storms }).ln_e;
-        answer.ln_e = answer.ln_e.min(others(None));
-        if let Some(calm) = &mut calm {
-            calm.ln_e = calm.ln_e.min(others(storms.as_ref()));
-        }
-    }
-    if let Some(calm) = &calm {
-        answer.with_calm(calm);
-    }
+    let lone = || lone_and_brief(table, &counts, |stratum, instance| rows_of(table, stratum, instance));
+    answer.mind_instances(policy, storms.as_ref(), lone, ask);
     let comparison = Comparison { affected: affected(&counts, policy), ..comparison(table, policy, &answer) };
     (comparison, answer)
 }

@@ -50,19 +50,9 @@ pub(super) fn compare_log_errors<'a>(table: &Table<'_>, exposure: &Exposure, pol
     let ask = |left_out: LeftOut<'_>| compare(table, &counts(left_out), &question);
     let mut answer = compare(table, &all, &question);
     let storms = Storms::find(table, events(exposure, &all, &errors));
-    let mut calm = storms.as_ref().map(|storms| ask(LeftOut { storms: Some(storms), ..LeftOut::default() }));
-    let suspicious = answer.ln_e.max(calm.as_ref().map_or(0.0, |calm| calm.ln_e)) >= -0.5 * policy.alpha().ln();
     let rows_of = |number: usize, instance: u32| exposure.rows_of(&errors[number].stream, instance);
-    if suspicious && let Some(instance) = lone_and_brief(table, &all, |stratum, instance| rows_of(stratum.operation, instance)) {
-        let others = |storms| ask(LeftOut { instance: Some(instance), storms }).ln_e;
-        answer.ln_e = answer.ln_e.min(others(None));
-        if let Some(calm) = &mut calm {
-            calm.ln_e = calm.ln_e.min(others(storms.as_ref()));
-        }
-    }
-    if let Some(calm) = &calm {
-        answer.with_calm(calm);
-    }
+    let lone = || lone_and_brief(table, &all, |stratum, instance| rows_of(stratum.operation, instance));
+    answer.mind_instances(policy, storms.as_ref(), lone, ask);
     let worst = answer.strata.iter().max_by(|a, b| a.excess().total_cmp(&b.excess())).and_then(|stratum| errors[stratum.operation].example);
     let comparison = comparison(table, policy, exposure, &answer, worst);
     LogErrors { comparison, answer, errors }

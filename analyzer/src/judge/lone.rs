@@ -10,7 +10,7 @@ use super::counts::{Counts, Stratum};
 use super::table::{Part, Table};
 
 /// With fewer instances none can be told from the others.
-const INSTANCES_MIN: usize = 3;
+pub(super) const INSTANCES_MIN: usize = 3;
 /// An instance stands alone with more than this part of the excess, or twice its fair part if that is more.
 const ALONE_FROM: f64 = 0.5;
 /// Trouble has lasted when so many minutes had it,

@@ -1,5 +1,6 @@
 //! The comparison of two rates over all operations, and in each: what errors and latency have in common.
 
+use crate::policy::Policy;
 use crate::stats::absolute::ln_non_inferior;
 use crate::stats::effect::{RatioInterval, rate_ratio};
 use crate::stats::eprocess::{Side, ln_evidence};
@@ -9,6 +10,7 @@ use crate::stats::power::Traffic;
 use super::counts::Counts;
 use super::judgement::MeasuredNoise;
 use super::noise::{NoiseMeasure, TestNoise};
+use super::storms::{LeftOut, Storms};
 use super::table::Table;
 
 /// What is asked of the rates.
@@ -36,8 +38,31 @@ pub(super) struct RateAnswer {
 }
 
 impl RateAnswer {
+    /// Takes account of what single instances do, before anything is decided: the comparison is asked again with storms cut down, and where one instance alone
+    /// is in trouble for a short time, without that one.
+    pub(super) fn mind_instances(
+        &mut self,
+        policy: &Policy,
+        storms: Option<&Storms>,
+        lone: impl FnOnce() -> Option<u32>,
+        ask: impl Fn(LeftOut<'_>) -> Self,
+    ) {
+        let mut calm = storms.map(|storms| ask(LeftOut { storms: Some(storms), ..LeftOut::default() }));
+        let suspicious = self.ln_e.max(calm.as_ref().map_or(0.0, |calm| calm.ln_e)) >= -0.5 * policy.alpha().ln();
+        if suspicious && let Some(instance) = lone() {
+            let others = |storms| ask(LeftOut { instance: Some(instance), storms }).ln_e;
+            self.ln_e = self.ln_e.min(others(None));
+            if let Some(calm) = &mut calm {
+                calm.ln_e = calm.ln_e.min(others(storms));
+            }
+        }
+        if let Some(calm) = &calm {
+            self.with_calm(calm);
+        }
+    }
+
     /// The mean with what the same comparison says without storms. What it could show is told by the one of the two that has less noise.
-    pub(super) fn with_calm(&mut self, calm: &Self) {
+    fn with_calm(&mut self, calm: &Self) {
         let mean = |all: f64, calm: f64| ln_weighted_mean(&[(0.5, all), (0.5, calm)]);
         self.ln_e = mean(self.ln_e, calm.ln_e);
         for (own, calm) in self.strata.iter_mut().zip(&calm.strata) {

@@ -11,10 +11,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::counts::Spot;
+use super::lone::INSTANCES_MIN;
 use super::table::{Part, Table};
 
-/// With fewer instances in a minute none can be told from the others.
-const INSTANCES_MIN: usize = 3;
 /// An instance may have so many standard deviations of independent events beyond what is expected,
 const DEVIATIONS: f64 = 3.0;
 /// and so many events more.

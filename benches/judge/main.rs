@@ -37,7 +37,7 @@ fn main() {
         tables::culprits(ask.runs);
     }
     if wanted("cost") {
-        cost::run();
+        cost::run(ask.runs);
     }
 }
 

@@ -151,7 +151,7 @@ impl Course {
     pub(crate) fn up_to(&mut self, windows: i64) -> &Evidence {
         self.evidence.until = UnixNanos::from_seconds(START + 10 * windows);
         while let Some(cell) = self.later.pop_front_if(|cell| cell.at < self.evidence.until) {
-            self.evidence.cells.push(cell);
+            self.evidence.cells.push(&cell);
         }
         &self.evidence
     }

@@ -73,12 +73,16 @@ impl ExponentialHistogram {
 
     /// Adds all of another, at the coarser of the two scales.
     pub fn merge(&mut self, other: &Self) {
-        if other.scale < self.scale {
-            self.downscale_to(other.scale);
-        }
-        self.zero_count += other.zero_count;
-        let shift = other.scale - self.scale;
-        for (bucket, count) in other.buckets() {
+        self.add_buckets((other.scale, other.zero_count), other.buckets());
+    }
+
+    /// Adds what has this scale, so many values of zero, and buckets of an index and a count each.
+    pub fn add_buckets(&mut self, (scale, zero_count): (i32, u64), buckets: impl Iterator<Item = (i32, u64)>) {
+        let scale = scale.clamp(-10, 20);
+        self.downscale_to(scale);
+        self.zero_count += zero_count;
+        let shift = scale - self.scale;
+        for (bucket, count) in buckets {
             *self.slot(bucket >> shift) += count;
         }
     }

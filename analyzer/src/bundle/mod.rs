@@ -3,7 +3,6 @@
 //! The rows are the evidence (`kind` is `requests`, `error`, `call` or `sample`); policy, subject and verdict are JSON in the file's metadata, under
 //! `haldane.head` and `haldane.verdict`. Always holds: what was written reads back as it was.
 
-mod packed;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -21,12 +20,9 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::{Calibration, Decision, Evidence, Pairing, judge};
+use crate::judge::{Calibration, CallCount, Decision, ErrorCount, Evidence, Pairing, Sample, judge};
 use crate::policy::{Policy, PolicyError, PolicyOverrides};
 use crate::verdict::{self, ApprovalVerdict, StageVerdict, Verdict, VerdictDecision, VerdictSubject};
-
-pub use packed::PackedBundle;
-pub(crate) use packed::PackedCells;
 
 /// Of this layout. Another one is refused.
 const FORMAT: u32 = 2;
@@ -36,6 +32,8 @@ const VERDICT: &str = "haldane.verdict";
 const LOOK: Duration = Duration::from_secs(60);
 /// A larger file is not written.
 const BYTES_MAX: usize = 64 << 20;
+/// The text of a trace's id with what it takes to hold it.
+const TRACE_BYTES: usize = 48;
 
 /// A verdict with all it rests on.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,6 +127,14 @@ impl Bundle {
         let verdict = bundle.judge()?;
         bundle.verdict = json(&verdict);
         Ok((bundle, verdict))
+    }
+
+    /// About the memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let evidence = &self.evidence;
+        let errors = evidence.errors.len() * (size_of::<ErrorCount>() + TRACE_BYTES);
+        let rest = errors + evidence.calls.len() * size_of::<CallCount>() + evidence.samples.len() * size_of::<Sample>();
+        rest + self.verdict.len() + evidence.cells.bytes()
     }
 
     /// Computes the verdict again.
@@ -339,9 +345,16 @@ pub(crate) mod tests {
         #[test]
         fn any_evidence_reads_back_as_it_was(seed in 0_u64..20, requests in any::<u64>(), offset in -1_000_i32..1_000, counts in prop::collection::vec(any::<u64>(), 0..5)) {
             let mut evidence = World { seed, windows: 2, history_windows: 1, with_durations: false, ..World::default() }.evidence();
-            evidence.cells[0].requests = requests;
-            evidence.cells[0].durations = haldane_store::ExponentialHistogram::from_parts(3, requests, offset, counts);
-            evidence.cells[1].error_trace = None;
+            let mut place = 0;
+            evidence.cells.change(|cell| {
+                if place == 0 {
+                    cell.requests = requests;
+                    cell.durations = haldane_store::ExponentialHistogram::from_parts(3, requests, offset, counts.clone());
+                } else if place == 1 {
+                    cell.error_trace = None;
+                }
+                place += 1;
+            });
             let written = bundle(evidence);
             prop_assert_eq!(Bundle::read(written.write().unwrap().into()).unwrap(), written);
         }

@@ -12,13 +12,13 @@ use haldane_store::{ExponentialHistogram, UnixNanos};
 
 use super::columns::{Columns, optional, text, unsigned};
 use super::gather::GatherError;
-use crate::judge::{CallCount, Cell, ErrorCount, Names, Role};
+use crate::judge::{CallCount, Cell, Cells, ErrorCount, Names, Role};
 
 type CellKey = (UnixNanos, Role, Arc<str>, Arc<str>);
 type ErrorKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
 type CallKey = (UnixNanos, Role, Arc<str>, Arc<str>, Arc<str>);
 
-/// More keys of each kind than this are not held: a key takes some hundred bytes, and a judgement about a microsecond.
+/// More keys of each kind than this are not held: a key takes some hundred bytes.
 pub(super) const KEYS_MAX: usize = 300_000;
 /// How wide the windows of requests become, step by step, where there are more.
 const WIDTHS: [Duration; 3] = [Duration::from_secs(BUCKET_SECONDS), Duration::from_secs(60), Duration::from_secs(300)];
@@ -87,7 +87,7 @@ impl Default for CellRows {
 }
 
 /// Cells, errors and calls, each sorted by time.
-pub(super) type Finished = (Vec<Cell>, Vec<ErrorCount>, Vec<CallCount>);
+pub(super) type Finished = (Cells, Vec<ErrorCount>, Vec<CallCount>);
 
 impl CellRows {
     fn new(keys_max: usize) -> Self {
@@ -330,7 +330,7 @@ mod tests {
         rows.limit();
     }
 
-    fn of(keys_max: usize, operations: usize, windows: i64) -> (Duration, Vec<Cell>) {
+    fn of(keys_max: usize, operations: usize, windows: i64) -> (Duration, Cells) {
         let mut rows = CellRows::new(keys_max);
         for second in (0..10 * windows).step_by(10) {
             for operation in 0..operations {
@@ -345,14 +345,14 @@ mod tests {
 
     #[test]
     fn too_many_windows_become_wider_and_too_many_operations_fewer_but_no_request_is_lost() {
-        let requests = |cells: &[Cell]| cells.iter().map(|cell| cell.requests).sum::<u64>();
+        let requests = |cells: &Cells| cells.iter().map(|cell| cell.requests).sum::<u64>();
         let (window, whole) = of(1_000_000, 30, 60);
         assert_eq!((window, whole.len()), (Duration::from_secs(10), 1_800));
         let (window, wider) = of(400, 30, 60);
         assert_eq!((window, wider.len(), requests(&wider)), (Duration::from_secs(60), 300, requests(&whole)));
         let (window, fewer) = of(45, 30, 60);
         assert_eq!((window, requests(&fewer)), (Duration::from_secs(300), requests(&whole)));
-        let names: Vec<&str> = fewer.iter().map(|cell| &*cell.operation).collect();
+        let names: Vec<&str> = fewer.iter().map(|cell| &**cell.operation).collect();
         assert!(
             names.len() == 42 && names.contains(&"GET /0") && names.contains(&OTHER_OPERATION) && !names.contains(&"GET /29"),
             "{names:?}"

@@ -1,7 +1,5 @@
 //! The columns of an answer, by name and type.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, MapArray, RecordBatch, StringArray};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use haldane_store::UnixNanos;
@@ -75,7 +73,7 @@ pub(crate) fn text(column: &StringArray, row: usize) -> &str {
     if column.is_null(row) { "" } else { column.value(row) }
 }
 
-pub(super) fn optional(column: &StringArray, row: usize) -> Option<Arc<str>> {
+pub(super) fn optional<'c, T: From<&'c str>>(column: &'c StringArray, row: usize) -> Option<T> {
     (!column.is_null(row) && !column.value(row).is_empty()).then(|| column.value(row).into())
 }
 

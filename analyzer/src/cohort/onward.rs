@@ -10,7 +10,6 @@ use haldane_store::UnixNanos;
 
 use super::cells::{CellRows, KEYS_MAX, Keys};
 use super::gather::Question;
-use crate::bundle::PackedCells;
 use crate::judge::{Evidence, Pairing, Role};
 
 /// Windows that ended so long before the earlier reading did are read again: rows that were late then count.
@@ -28,10 +27,7 @@ pub(crate) struct Gathered {
 /// What an earlier reading of the same cohorts found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Earlier<'a> {
-    /// Its cells are not looked at,
     pub(crate) evidence: &'a Evidence,
-    /// they are here.
-    pub(crate) cells: &'a PackedCells,
     pub(crate) keys: &'a Keys,
 }
 
@@ -103,13 +99,11 @@ impl<'a> Open<'a> {
     pub(super) fn close(&self, rows: CellRows) -> Option<Gathered> {
         let question = self.question;
         let ((mut cells, mut errors, mut calls), keys) = rows.finish();
-        if let Some(Earlier { evidence, cells: known, keys: before }) = self.earlier {
+        if let Some(Earlier { evidence, keys: before }) = self.earlier {
             if !keys.are_as(before) {
                 return None;
             }
-            let settled = known.before(self.from, cells.len());
-            let new = std::mem::replace(&mut cells, settled);
-            cells.extend(new);
+            cells = evidence.cells.before(self.from, cells);
             errors = joined(&evidence.errors, |error| error.at < self.from, errors);
             calls = joined(&evidence.calls, |call| call.at < self.from, calls);
             if cells.len().max(errors.len()).max(calls.len()) > KEYS_MAX {

@@ -5,8 +5,7 @@ use haldane_store::{Environment, ServiceName, TableName, Tables, UnixNanos};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::bundle::PackedCells;
-use crate::judge::{Evidence, Role};
+use crate::judge::{Evidence, Role, TraceId};
 use crate::query::{Engine, QueryError, QueryLimits};
 
 /// Rows as JSON; columns that are not named are null.
@@ -77,7 +76,7 @@ async fn spans_and_rollups_give_the_same_evidence() {
     let seen: Vec<_> = fast.cells.iter().map(|cell| (cell.at.as_seconds() - 1_000_000, cell.cohort, cell.requests, cell.errors)).collect();
     let expected = [(60, Role::Baseline, 1, 0), (100, Role::Baseline, 2, 1), (100, Role::Canary, 1, 0), (110, Role::Canary, 1, 1)];
     assert_eq!(seen, expected, "history of the baseline only, whole windows, both cohorts");
-    assert_eq!(fast.cells[1].error_trace.as_deref(), Some("t1"));
+    assert_eq!(fast.cells.iter().nth(1).unwrap().error_trace, Some(&TraceId::Text("t1".into())));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,8 +156,7 @@ async fn going_on_from_an_earlier_reading_finds_what_a_whole_one_finds() {
     for second in [110, 120, 180, 190, 400, 410, 600] {
         let question = until(second);
         let whole = gather(&engine, &question).await.unwrap();
-        let cells = PackedCells::new(&known.evidence.cells);
-        let earlier = Earlier { evidence: &known.evidence, cells: &cells, keys: &known.keys };
+        let earlier = Earlier { evidence: &known.evidence, keys: &known.keys };
         let together = gather_together(&engine, &[(question.clone(), Some(earlier))]).await.unwrap().remove(0);
         let together = together.unwrap().join(&question, Some(earlier)).unwrap();
         let alone = gather_on(&engine, &question, Some(earlier)).await.unwrap();
@@ -170,8 +168,7 @@ async fn going_on_from_an_earlier_reading_finds_what_a_whole_one_finds() {
     }
     assert_eq!(went_on, 5, "only the first two are too young to have anything settled");
     let later = Question { started_at: UnixNanos::from_seconds(1_000_300), ..until(600) };
-    let cells = PackedCells::new(&known.evidence.cells);
-    let earlier = Earlier { evidence: &known.evidence, cells: &cells, keys: &known.keys };
+    let earlier = Earlier { evidence: &known.evidence, keys: &known.keys };
     let next_stage = gather_on(&engine, &later, Some(earlier)).await.unwrap();
     assert!(next_stage.is_whole && next_stage.evidence == gather(&engine, &later).await.unwrap(), "another stage is another question");
 }
@@ -188,8 +185,7 @@ async fn going_on_reads_the_last_minute_again_and_nothing_before() {
     late[0].1.retain(|row| row["time"].as_str().unwrap() >= at(240).as_str());
     late[0].1.push(request(245, "2", true).1);
     let (_dir, engine) = engine_over(late).await;
-    let cells = PackedCells::new(&known.evidence.cells);
-    let earlier = Earlier { evidence: &known.evidence, cells: &cells, keys: &known.keys };
+    let earlier = Earlier { evidence: &known.evidence, keys: &known.keys };
     let on = gather_on(&engine, &until(310), Some(earlier)).await.unwrap();
     let requests = |evidence: &Evidence| evidence.cells.iter().map(|cell| cell.requests).sum::<u64>();
     assert_eq!(requests(&on.evidence), requests(&known.evidence) + 10 + 1);

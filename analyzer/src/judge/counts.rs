@@ -9,7 +9,7 @@ use super::evidence::Pairing;
 use super::table::{Part, Row, Table};
 
 /// Where and when requests were served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Spot {
     pub(super) window: i64,
     pub(super) side: Part,
@@ -17,12 +17,12 @@ pub(super) struct Spot {
 }
 
 impl Spot {
-    pub(super) fn of(row: &Row<'_>) -> Self {
+    pub(super) fn of(row: &Row) -> Self {
         Self { window: row.window, side: row.side, instance: row.instance }
     }
 }
 
-/// What one row adds to a comparison.
+/// What rows add to a comparison.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RowCounts {
     pub(super) requests: f64,
@@ -30,6 +30,14 @@ pub(super) struct RowCounts {
     pub(super) events: f64,
     /// Events against the promotion margin; differs for latency only.
     pub(super) promote_events: f64,
+}
+
+impl RowCounts {
+    fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.events += other.events;
+        self.promote_events += other.promote_events;
+    }
 }
 
 /// A comparison's counts.
@@ -76,33 +84,40 @@ pub(super) struct StratumBuilder {
     stratum: Stratum,
     joiner: Joiner,
     pairing: Pairing,
+    open: Option<Run>,
     /// By instance and part: where its counts are.
     places: Vec<usize>,
+}
+
+/// Rows of the same window and part, one after the other.
+#[derive(Clone, Copy)]
+struct Run {
+    window: i64,
+    side: Part,
+    /// By half of the baseline; all of the canary is in the first.
+    halves: [RowCounts; 2],
 }
 
 impl StratumBuilder {
     pub(super) fn new(table: &Table<'_>, operation: usize) -> Self {
         let stratum = Stratum { operation, ..Stratum::default() };
         let places = vec![usize::MAX; 3 * table.instances.len()];
-        Self { stratum, joiner: Joiner::default(), pairing: table.pairing, places }
+        Self { stratum, joiner: Joiner::default(), pairing: table.pairing, open: None, places }
     }
 
     pub(super) fn add(&mut self, table: &Table<'_>, spot: Spot, counts: RowCounts) {
         if counts.requests <= 0.0 {
             return;
         }
-        let stratum = &mut self.stratum;
-        let (total, windows) = match spot.side {
-            Part::Canary => (&mut stratum.canary, &mut stratum.canary_windows),
-            Part::Baseline | Part::Aside => (&mut stratum.known, &mut stratum.baseline_windows),
-        };
-        total.expected += counts.requests;
-        total.events += counts.events;
-        put(windows, spot.window, counts);
-        if spot.side != Part::Canary {
-            let half = usize::from(table.halves[spot.instance as usize] & 1);
-            put(&mut stratum.half_windows[half], spot.window, counts);
+        if self.open.is_none_or(|run| run.window != spot.window || run.side != spot.side) {
+            self.close();
+            self.open = Some(Run { window: spot.window, side: spot.side, halves: Default::default() });
         }
+        if let Some(run) = &mut self.open {
+            let half = if spot.side == Part::Canary { 0 } else { usize::from(table.halves[spot.instance as usize] & 1) };
+            run.halves[half].add(counts);
+        }
+        let stratum = &mut self.stratum;
         let place = &mut self.places[3 * spot.instance as usize + spot.side as usize];
         if *place == usize::MAX {
             *place = stratum.instances.len();
@@ -110,12 +125,32 @@ impl StratumBuilder {
         }
         stratum.instances[*place].requests += counts.requests;
         stratum.instances[*place].events += counts.events;
-        if spot.side != Part::Aside {
-            self.joiner.add(spot.window, spot.side, counts, self.pairing);
+    }
+
+    /// Counts the rows of a window and part, when all of them are known.
+    fn close(&mut self) {
+        let Some(Run { window, side, halves }) = self.open.take() else { return };
+        let stratum = &mut self.stratum;
+        let (total, windows) = match side {
+            Part::Canary => (&mut stratum.canary, &mut stratum.canary_windows),
+            Part::Baseline | Part::Aside => (&mut stratum.known, &mut stratum.baseline_windows),
+        };
+        let [mut all, second] = halves;
+        all.add(second);
+        total.expected += all.requests;
+        total.events += all.events;
+        put(windows, window, all);
+        if side != Part::Canary {
+            let known = stratum.half_windows.iter_mut().zip(halves).filter(|(_, half)| half.requests > 0.0);
+            known.for_each(|(windows, half)| put(windows, window, half));
+        }
+        if side != Part::Aside {
+            self.joiner.add(window, side, all, self.pairing);
         }
     }
 
-    pub(super) fn finish(self) -> Stratum {
+    pub(super) fn finish(mut self) -> Stratum {
+        self.close();
         let (pairs, promote_pairs) = self.joiner.finish(self.pairing);
         let compared = pairs.iter().fold(PairCounts::default(), |sum, pair| sum.plus(pair));
         Stratum { pairs, promote_pairs, compared, ..self.stratum }

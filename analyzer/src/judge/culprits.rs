@@ -9,13 +9,13 @@ use crate::stats::effect::rate_ratio;
 use crate::stats::eprocess::{Noise, Side as Alternative, ln_evidence};
 use crate::stats::likelihood::{PairCounts, RatioLikelihood};
 
-use super::durations;
 use super::judgement::{Comparison, Culprit, CulpritKind, Side};
 use super::latency::{OperationDurations, QuantileAnswer, Threshold, quantiles_of, shift_interval};
 use super::log_errors::{self, LogErrors};
 use super::new_errors::DistinctError;
 use super::rates::{RateAnswer, StratumAnswer};
 use super::table::{Part, Row, Table};
+use super::trace_id::TraceId;
 use super::wording;
 
 /// At most this many example traces are named.
@@ -36,7 +36,7 @@ pub(super) fn of_errors(
             let behind = behind(errors, operation);
             let likelihood = RatioLikelihood::new([&stratum.compared], 0.0);
             let ratio = rate_ratio(&likelihood, stratum.noise.rollback);
-            let mut traces = latest_traces(&table.rows[stratum.operation], |row| row.cell.error_trace.as_ref());
+            let mut traces = latest_traces(table, &table.rows[stratum.operation]);
             if let Some(error) = behind {
                 // Its own first: the error's may be of other operations.
                 traces.extend(error.traces().iter().cloned());
@@ -54,8 +54,8 @@ pub(super) fn of_errors(
             }
         })
         .collect();
-    let count = |_: usize, row: &Row<'_>| (row.requests, row.errors);
-    let trace = |row: &Row<'_>| row.cell.error_trace.clone();
+    let count = |_: usize, row: &Row| (row.requests, row.errors);
+    let trace = |row: &Row| table.cell(row).error_trace.map(TraceId::text);
     culprits.extend(instance(table, policy, comparison, (&count, &trace)));
     culprits
 }
@@ -79,18 +79,18 @@ pub(super) fn of_latency(table: &Table<'_>, policy: &Policy, quantile: &Quantile
                 excess: stratum.excess(),
                 share,
                 error: None,
-                traces: slow_traces(&table.rows[stratum.operation], own.first()),
+                traces: slow_traces(table, &table.rows[stratum.operation], own.first()),
                 reason: wording::latency(q, effect.as_ref(), sides, Some(operation)),
             }
         })
         .collect();
     let mut thresholds: Vec<Option<&Threshold>> = vec![None; table.operations.len()];
     quantile.thresholds.iter().for_each(|threshold| thresholds[threshold.operation] = Some(threshold));
-    let count = |operation: usize, row: &Row<'_>| match thresholds[operation] {
-        Some(Threshold { bucket, margin, scale, .. }) => (row.timed, durations::above(&row.cell.durations, bucket + margin, *scale)),
+    let count = |operation: usize, row: &Row| match thresholds[operation] {
+        Some(Threshold { bucket, margin, scale, .. }) => (row.timed, table.durations(row).above(bucket + margin, *scale)),
         None => (0.0, 0.0),
     };
-    let trace = |row: &Row<'_>| row.cell.slow_trace.clone();
+    let trace = |row: &Row| table.cell(row).slow_trace.map(TraceId::text);
     culprits.extend(instance(table, policy, comparison, (&count, &trace)));
     culprits
 }
@@ -144,7 +144,7 @@ fn behind<'e, 'a>(errors: &'e [DistinctError<'a>], operation: &str) -> Option<&'
     errors.iter().filter(known).max_by_key(weight).or_else(|| errors.iter().filter(|e| e.count_in(operation) > 0).max_by_key(weight))
 }
 
-type CountAndTrace<'f> = (&'f dyn Fn(usize, &Row<'_>) -> (f64, f64), &'f dyn Fn(&Row<'_>) -> Option<Arc<str>>);
+type CountAndTrace<'f> = (&'f dyn Fn(usize, &Row) -> (f64, f64), &'f dyn Fn(&Row) -> Option<Arc<str>>);
 
 /// The one instance of the canary that has nearly all of the excess while the others are well, if there is one.
 fn instance(table: &Table<'_>, policy: &Policy, comparison: &Comparison, (count, trace): CountAndTrace<'_>) -> Option<Culprit> {
@@ -173,7 +173,7 @@ fn instance(table: &Table<'_>, policy: &Policy, comparison: &Comparison, (count,
     }
     let name = table.instances[*worst as usize].clone();
     let ratio = rate_ratio(&RatioLikelihood::new([&pair], 0.0), Noise { phi, tau: 0.0 });
-    let rows: Vec<&Row<'_>> = table.all().filter(|row| row.side == Part::Canary && row.instance == *worst).collect();
+    let rows: Vec<&Row> = table.all().filter(|row| row.side == Part::Canary && row.instance == *worst).collect();
     Some(Culprit {
         kind: CulpritKind::Instance,
         comparison: comparison.name.clone(),
@@ -187,22 +187,24 @@ fn instance(table: &Table<'_>, policy: &Policy, comparison: &Comparison, (count,
     })
 }
 
-fn latest_traces<'a>(rows: &[Row<'a>], trace: impl Fn(&Row<'a>) -> Option<&'a Arc<str>>) -> Vec<Arc<str>> {
-    rows.iter().rev().filter(|row| row.side == Part::Canary).filter_map(trace).take(TRACES_MAX).cloned().collect()
+/// The latest traces that failed.
+fn latest_traces(table: &Table<'_>, rows: &[Row]) -> Vec<Arc<str>> {
+    let failed = rows.iter().rev().filter(|row| row.side == Part::Canary).filter_map(|row| table.cell(row).error_trace);
+    failed.take(TRACES_MAX).map(TraceId::text).collect()
 }
 
 /// Traces of the windows with the slowest requests.
-fn slow_traces(rows: &[Row<'_>], threshold: Option<&Threshold>) -> Vec<Arc<str>> {
+fn slow_traces(table: &Table<'_>, rows: &[Row], threshold: Option<&Threshold>) -> Vec<Arc<str>> {
     let Some(threshold) = threshold else { return Vec::new() };
-    let mut slow: Vec<(f64, &Arc<str>)> = rows
+    let mut slow: Vec<(f64, &TraceId)> = rows
         .iter()
         .filter(|row| row.side == Part::Canary)
-        .filter_map(|row| row.cell.slow_trace.as_ref().map(|trace| (row, trace)))
-        .map(|(row, trace)| (durations::above(&row.cell.durations, threshold.bucket + threshold.margin, threshold.scale), trace))
+        .filter_map(|row| table.cell(row).slow_trace.map(|trace| (row, trace)))
+        .map(|(row, trace)| (table.durations(row).above(threshold.bucket + threshold.margin, threshold.scale), trace))
         .filter(|(count, _)| *count > 0.0)
         .collect();
     slow.sort_by(|a, b| b.0.total_cmp(&a.0));
-    first_distinct(slow.into_iter().map(|(_, trace)| trace.clone()).take(4 * TRACES_MAX).collect())
+    first_distinct(slow.into_iter().map(|(_, trace)| trace.text()).take(4 * TRACES_MAX).collect())
 }
 
 fn first_distinct(traces: Vec<Arc<str>>) -> Vec<Arc<str>> {

@@ -236,7 +236,7 @@ fn totals(table: &Table<'_>, part: Part) -> CohortTotals {
     let mut requests: u64 = 0;
     for row in table.all().filter(|row| row.side == part && row.requests > 0.0) {
         served[row.instance as usize] = true;
-        requests = requests.saturating_add(row.cell.requests);
+        requests = requests.saturating_add(table.cell(row).requests);
     }
     CohortTotals { requests, instances: served.into_iter().filter(|served| *served).count() as u64 }
 }

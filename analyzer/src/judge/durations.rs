@@ -1,10 +1,11 @@
 //! Durations of one operation, merged, on one scale. Reads histograms that may be damaged: indices and counts are bounded.
 
-use haldane_store::ExponentialHistogram;
 use haldane_store::histogram::bucket_middle;
 
+use super::buckets::Buckets;
+
 /// The finest scale kept; that of the roll-ups.
-const SCALE_MAX: i32 = 6;
+pub(super) const SCALE_MAX: i32 = 6;
 
 /// Indices beyond this are no durations: at scale 6 it is 2^1024.
 const INDEX_MAX: i64 = 1 << 16;
@@ -21,23 +22,6 @@ pub(super) struct Durations {
 /// The scale on which histograms of these scales can be read together.
 pub(super) fn common_scale(scales: impl Iterator<Item = i32>) -> i32 {
     scales.min().unwrap_or(SCALE_MAX).min(SCALE_MAX)
-}
-
-/// How many of its values lie above bucket `index` of a scale that is its own or coarser.
-pub(super) fn above(histogram: &ExponentialHistogram, index: i64, scale: i32) -> f64 {
-    let shift = (histogram.scale() - scale).clamp(0, 31);
-    let first = index.saturating_add(1).saturating_mul(1_i64 << shift).saturating_sub(i64::from(histogram.offset()));
-    let skipped = usize::try_from(first.max(0)).unwrap_or(usize::MAX).min(histogram.counts().len());
-    sum(&histogram.counts()[skipped..]) as f64
-}
-
-/// How many values a histogram holds; `None` when it is more than `most`.
-pub(super) fn total_up_to(histogram: &ExponentialHistogram, most: u64) -> Option<f64> {
-    // The sum cannot have wrapped when no summand is too large for as many as there are. One pass, for reading is what costs.
-    let zero = histogram.zero_count();
-    let (top, sum) = histogram.counts().iter().fold((zero, zero), |(top, sum), count| (top.max(*count), sum.wrapping_add(*count)));
-    let places = histogram.counts().len() as u64 + 1;
-    (top <= most && most <= u64::MAX / places && sum <= most).then_some(sum as f64)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, and the cast stops at the ends of the type")]
@@ -58,22 +42,26 @@ impl Durations {
         self.total
     }
 
-    /// Adds a histogram of this scale or a finer one, that holds so many values.
-    pub(super) fn add(&mut self, histogram: &ExponentialHistogram, total: f64) {
+    /// Adds what is on this scale or a finer one, and holds so many values.
+    pub(super) fn add(&mut self, buckets: Buckets<'_>, total: f64) {
         self.total += total;
-        let (shift, offset) = ((histogram.scale() - self.scale).clamp(0, 31), i64::from(histogram.offset()));
-        let counts = histogram.counts();
-        let last = offset.saturating_add(i64::try_from(counts.len()).unwrap_or(i64::MAX));
-        if shift == 0 && offset > -INDEX_MAX && last < INDEX_MAX && !counts.is_empty() {
-            // The usual case, in one go.
-            self.reach(offset);
-            self.reach(last - 1);
-            let start = usize::try_from(offset - self.low).unwrap_or(0);
-            self.counts[start..].iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.wrapping_add(*count));
+        let shift = (buckets.scale() - self.scale).clamp(0, 31);
+        let (Some(first), Some(last)) = (buckets.filled().first(), buckets.filled().last()) else { return };
+        let (low, high) = (i64::from(first.index) >> shift, i64::from(last.index) >> shift);
+        if low < -INDEX_MAX || high > INDEX_MAX {
+            buckets.filled().iter().for_each(|bucket| self.put(i64::from(bucket.index) >> shift, u64::from(bucket.count)));
             return;
         }
-        for (place, count) in (0_i64..).zip(counts).filter(|(_, count)| **count > 0) {
-            self.put((offset + place) >> shift, *count);
+        self.reach(low);
+        self.reach(high);
+        // Most of the time of a judgement is spent here.
+        let from = usize::try_from(low - self.low).unwrap_or(0);
+        let counts = &mut self.counts[from..];
+        for bucket in buckets.filled() {
+            let place = usize::try_from((i64::from(bucket.index) >> shift) - low).unwrap_or(0);
+            if let Some(sum) = counts.get_mut(place) {
+                *sum = sum.wrapping_add(u64::from(bucket.count));
+            }
         }
     }
 

@@ -8,6 +8,8 @@ use haldane_store::histogram::DURATION_SCALE;
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
 use super::calibration::Calibration;
+use super::cells::Cells;
+use super::trace_id::TraceId;
 
 /// Everything that a verdict is computed from. The same evidence and policy give the same verdict, byte for byte.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +25,7 @@ pub struct Evidence {
     /// The watermark: windows that end later are not in here.
     pub until: UnixNanos,
     /// Counts of requests, sorted by time. Baseline cells before `started_at` are history.
-    pub cells: Vec<Cell>,
+    pub cells: Cells,
     /// Counts of distinct errors.
     pub errors: Vec<ErrorCount>,
     /// Counts of what was called while requests were served.
@@ -45,7 +47,7 @@ impl Evidence {
             window,
             started_at,
             until,
-            cells: Vec::new(),
+            cells: Cells::default(),
             errors: Vec::new(),
             calls: Vec::new(),
             samples: Vec::new(),
@@ -91,9 +93,9 @@ pub struct Cell {
     /// How long they took, in nanoseconds.
     pub durations: ExponentialHistogram,
     /// A trace that failed.
-    pub error_trace: Option<Arc<str>>,
+    pub error_trace: Option<TraceId>,
     /// The slowest trace.
-    pub slow_trace: Option<Arc<str>>,
+    pub slow_trace: Option<TraceId>,
 }
 
 impl Cell {

@@ -10,7 +10,7 @@ use crate::policy::{Gate, Limit, Policy};
 use crate::stats::eprocess::{Noise, Side as Alternative, ln_evidence};
 use crate::stats::likelihood::{PairCounts, RatioLikelihood};
 
-use super::durations::{Durations, above, common_scale};
+use super::durations::{Durations, common_scale};
 use super::evidence::{Evidence, Pairing, Role, Sample};
 use super::judgement::{Comparison, Finding, Side};
 use super::metric::MINUTE;
@@ -42,12 +42,12 @@ pub(super) fn compare_gate(gate: &Gate, policy: &Policy, evidence: &Evidence, ta
             )
         }
         Limit::Latency { quantile, max_seconds } => {
-            let scale = common_scale(table.all().map(|row| row.cell.durations.scale()));
+            let scale = common_scale(table.scales.iter().copied());
             let index = i64::from(bucket_index(max_seconds * 1e9, scale));
             let level = |part| {
                 let mut all = Durations::new(scale);
-                table.all().filter(|row| row.side == part).for_each(|row| all.add(&row.cell.durations, row.timed));
-                let counts = count(table, part, |row| (row.timed, above(&row.cell.durations, index, scale)));
+                table.all().filter(|row| row.side == part).for_each(|row| all.add(table.durations(row), row.timed));
+                let counts = count(table, part, |row| (row.timed, table.durations(row).above(index, scale)));
                 Level { value: all.quantile_seconds(*quantile), counts, max: *max_seconds }
             };
             slo(gate, policy, others, 1.0 - quantile, &[Part::Baseline, Part::Canary].map(level))
@@ -72,7 +72,7 @@ impl Level {
     }
 }
 
-fn count<'a>(table: &Table<'a>, part: Part, of: impl Fn(&Row<'a>) -> (f64, f64)) -> (f64, f64) {
+fn count(table: &Table<'_>, part: Part, of: impl Fn(&Row) -> (f64, f64)) -> (f64, f64) {
     let rows = table.all().filter(|row| row.side == part);
     rows.map(of).fold((0.0, 0.0), |(requests, events), (n, x)| (requests + n, events + x))
 }

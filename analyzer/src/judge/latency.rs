@@ -17,7 +17,7 @@ use crate::stats::eprocess::Noise;
 use crate::stats::likelihood::{PairCounts, RatioLikelihood};
 
 use super::counts::{Counts, RowCounts, Spot, Stratum, StratumBuilder};
-use super::durations::{Durations, above, common_scale, shift_of};
+use super::durations::{Durations, common_scale, shift_of};
 use super::judgement::{Comparison, Effect, EffectMeasure, Finding, Side};
 use super::rates::{RateAnswer, RateQuestion, compare};
 use super::settle::{Settled, settle};
@@ -73,7 +73,7 @@ pub(super) fn compare_latency(table: &Table<'_>, policy: &Policy) -> (Vec<Operat
     let mut warms_up_anywhere = false;
     let mut quantiles: Vec<(Vec<Threshold>, Counts)> = policy.quantiles.iter().map(|_| (Vec::new(), Counts::default())).collect();
     for operation in (0..table.operations.len()).filter(|operation| !table.rows[*operation].is_empty()) {
-        let scale = common_scale(table.rows[operation].iter().map(|row| row.cell.durations.scale()));
+        let scale = table.scales[operation];
         let compared = Compared { warms_up: warms_up(table, operation, scale) };
         warms_up_anywhere |= compared.warms_up;
         let thresholds = learn(table, policy, operation, (scale, compared));
@@ -112,23 +112,23 @@ struct Compared {
 }
 
 impl Compared {
-    fn has(self, table: &Table<'_>, row: &Row<'_>) -> bool {
+    fn has(self, table: &Table<'_>, row: &Row) -> bool {
         !(self.warms_up && table.is_young(row, WARM_UP))
     }
 }
 
 /// Whether the baseline's own instances, where some began while one was watching, were slower at first.
 fn warms_up(table: &Table<'_>, operation: usize, scale: i32) -> bool {
-    let is_young = |row: &Row<'_>| row.side != Part::Canary && table.is_young(row, WARM_UP);
+    let is_young = |row: &Row| row.side != Part::Canary && table.is_young(row, WARM_UP);
     if !table.rows[operation].iter().any(is_young) {
         return false;
     }
     let (mut young, mut old) = (Durations::new(scale), Durations::new(scale));
     for row in table.rows[operation].iter().filter(|row| row.side != Part::Canary) {
         if table.is_young(row, WARM_UP) {
-            young.add(&row.cell.durations, row.timed);
+            young.add(table.durations(row), row.timed);
         } else {
-            old.add(&row.cell.durations, row.timed);
+            old.add(table.durations(row), row.timed);
         }
     }
     if young.total() < LEARN_MIN || old.total() < LEARN_MIN {
@@ -150,7 +150,7 @@ fn count(
     let mut strata: Vec<Option<(&Threshold, StratumBuilder)>> =
         thresholds.iter().map(|threshold| threshold.as_ref().map(|threshold| (threshold, StratumBuilder::new(table, operation)))).collect();
     for row in table.rows[operation].iter().filter(|row| compared.has(table, row)) {
-        let durations = &row.cell.durations;
+        let durations = table.durations(row);
         match row.side {
             Part::Canary => known.canary.add(durations, row.timed),
             Part::Baseline => known.baseline.add(durations, row.timed),
@@ -160,11 +160,11 @@ fn count(
         for (threshold, stratum) in strata.iter_mut().flatten() {
             let (events, promote_events) = match row.side {
                 Part::Canary => (
-                    above(durations, threshold.bucket + threshold.margin, scale),
-                    above(durations, threshold.bucket + threshold.promote_margin, scale),
+                    durations.above(threshold.bucket + threshold.margin, scale),
+                    durations.above(threshold.bucket + threshold.promote_margin, scale),
                 ),
                 Part::Baseline | Part::Aside => {
-                    let events = above(durations, threshold.bucket, scale);
+                    let events = durations.above(threshold.bucket, scale);
                     (events, events)
                 }
             };
@@ -180,7 +180,7 @@ fn learn(table: &Table<'_>, policy: &Policy, operation: usize, (scale, compared)
     let rows = || table.rows[operation].iter().filter(|row| compared.has(table, row));
     let mut history = Durations::new(scale);
     for row in rows().take_while(|row| row.window < table.clock.start).filter(|row| row.side != Part::Canary) {
-        history.add(&row.cell.durations, row.timed);
+        history.add(table.durations(row), row.timed);
     }
     let threshold = |q: f64| {
         let enough = (5.0 / (1.0 - q)).clamp(LEARN_MIN, 200.0);
@@ -204,7 +204,7 @@ fn learn(table: &Table<'_>, policy: &Policy, operation: usize, (scale, compared)
     policy.quantiles.iter().map(|q| threshold(*q)).collect()
 }
 
-fn first_windows<'a>(table: &Table<'_>, rows: impl Iterator<Item = &'a Row<'a>>, scale: i32, enough: f64) -> Option<Durations> {
+fn first_windows<'a>(table: &Table<'_>, rows: impl Iterator<Item = &'a Row>, scale: i32, enough: f64) -> Option<Durations> {
     let patience = table.clock.windows(Duration::from_secs(60));
     let mut learnt = Durations::new(scale);
     let mut window = table.clock.start;
@@ -219,7 +219,7 @@ fn first_windows<'a>(table: &Table<'_>, rows: impl Iterator<Item = &'a Row<'a>>,
         if waited >= patience && learnt.total() >= LEARN_MIN {
             return Some(learnt);
         }
-        learnt.add(&row.cell.durations, row.timed);
+        learnt.add(table.durations(row), row.timed);
     }
     let waited = table.clock.end.saturating_sub(table.clock.start);
     let least = if waited >= patience { LEARN_MIN } else { enough };

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use haldane_store::ExponentialHistogram;
 
-use super::evidence::{Cell, Evidence, Role};
+use super::cells::CellRef;
+use super::evidence::{Evidence, Role};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const QUANTILES: [(&str, f64); 3] = [("latency_p50", 0.5), ("latency_p95", 0.95), ("latency_p99", 0.99)];
@@ -44,7 +45,7 @@ impl Minutes {
         for cell in evidence.cells.iter().filter(|cell| cell.at >= evidence.started_at && cell.requests > 0) {
             let minute = cell.at.since(evidence.started_at).as_secs() / MINUTE.as_secs();
             if minute < whole {
-                add(&mut known[usize::from(cell.cohort == Role::Canary)], minute, cell);
+                add(&mut known[usize::from(cell.cohort == Role::Canary)], minute, &cell);
             }
         }
         Self { known }
@@ -65,10 +66,10 @@ impl Minutes {
     }
 }
 
-fn add(minutes: &mut BTreeMap<u64, Minute>, at: u64, cell: &Cell) {
+fn add(minutes: &mut BTreeMap<u64, Minute>, at: u64, cell: &CellRef<'_>) {
     let new = || Minute { requests: 0, errors: 0, durations: ExponentialHistogram::new(cell.durations.scale()) };
     let minute = minutes.entry(at).or_insert_with(new);
     minute.requests = minute.requests.saturating_add(cell.requests);
     minute.errors = minute.errors.saturating_add(cell.errors);
-    minute.durations.merge(&cell.durations);
+    cell.durations.add_to(&mut minute.durations);
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
+
 use crate::stats::dispersion::{Arms, GroupCount, Spread, WindowCount, burstiness, concentration, paired_burstiness, spread};
 use crate::stats::eprocess::Noise;
 
@@ -120,14 +122,16 @@ fn instance_groups(table: &Table<'_>, counts: &Counts) -> Vec<GroupCount> {
 
 /// Requests and events by instance, joining its history with the rest.
 fn merged<'a>(instances: impl Iterator<Item = &'a InstanceCounts>) -> Vec<(f64, f64)> {
-    let mut all: Vec<(u32, f64, f64)> = Vec::new();
+    let mut all: Vec<(f64, f64)> = Vec::new();
+    let mut places: FxHashMap<u32, usize> = FxHashMap::default();
     for instance in instances {
-        match all.iter_mut().find(|known| known.0 == instance.instance) {
-            Some(known) => (known.1, known.2) = (known.1 + instance.requests, known.2 + instance.events),
-            None => all.push((instance.instance, instance.requests, instance.events)),
+        let place = *places.entry(instance.instance).or_insert(all.len());
+        match all.get_mut(place) {
+            Some(known) => *known = (known.0 + instance.requests, known.1 + instance.events),
+            None => all.push((instance.requests, instance.events)),
         }
     }
-    all.into_iter().map(|(_, requests, events)| (requests, events)).collect()
+    all
 }
 
 /// How much the baseline's rate moves by itself between one time and another: the larger of twice the variance between minutes and

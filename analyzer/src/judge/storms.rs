@@ -7,8 +7,9 @@
 //! The bound is the same multiple of what is expected in both cohorts, that of the cohort whose instances expect less: with one of its own, a cohort of busy
 //! instances would lose more of its storms than one of idle instances, and would look better for it.
 
-use std::collections::HashMap;
 use std::time::Duration;
+
+use rustc_hash::FxHashMap;
 
 use super::counts::Spot;
 use super::lone::INSTANCES_MIN;
@@ -25,7 +26,7 @@ const MINUTES_KNOWN: usize = 5;
 pub(super) struct Storms {
     /// In windows.
     minute: i64,
-    factors: HashMap<Place, f64>,
+    factors: FxHashMap<Place, f64>,
 }
 
 /// What of the events does not count; nothing by default.
@@ -76,7 +77,7 @@ impl Storms {
     /// Those among events that are given with where they were and how many were expected; `None` where there are none.
     pub(super) fn find(table: &Table<'_>, events: impl Iterator<Item = (Spot, f64, f64)>) -> Option<Self> {
         let minute = table.clock.windows(Duration::from_secs(60));
-        let mut places: HashMap<Place, Had> = HashMap::new();
+        let mut places: FxHashMap<Place, Had> = FxHashMap::default();
         for (spot, events, expected) in events.filter(|(.., expected)| *expected > 0.0) {
             let had = places.entry(Place::of(&spot, minute)).or_default();
             *had = Had { events: had.events + events, expected: had.expected + expected };
@@ -88,7 +89,7 @@ impl Storms {
         // Where one cohort has too few instances, storms are left in the other one too.
         let minutes = places.chunk_by(|(a, _), (b, _)| a.minute == b.minute);
         let told = minutes.filter(|minute| cohorts(minute).all(|cohort| cohort.len() >= INSTANCES_MIN));
-        let factors: HashMap<Place, f64> = told.flat_map(cohorts).flat_map(|cohort| factors(cohort, multiple, &own)).collect();
+        let factors: FxHashMap<Place, f64> = told.flat_map(cohorts).flat_map(|cohort| factors(cohort, multiple, &own)).collect();
         (!factors.is_empty()).then_some(Self { minute, factors })
     }
 
@@ -121,8 +122,8 @@ fn bound(expected: f64) -> f64 {
 
 /// By cohort and instance: how many times what is expected it has in the minute in the middle, where enough minutes are known. Instances that are worse than others
 /// all of the time are no storms; how much they differ is measured, and must not be made to look less.
-fn own_usual(places: &[(Place, Had)]) -> HashMap<(bool, u32), f64> {
-    let mut minutes: HashMap<(bool, u32), Vec<f64>> = HashMap::new();
+fn own_usual(places: &[(Place, Had)]) -> FxHashMap<(bool, u32), f64> {
+    let mut minutes: FxHashMap<(bool, u32), Vec<f64>> = FxHashMap::default();
     for (place, had) in places {
         minutes.entry((place.is_canary, place.instance)).or_default().push(had.events / had.expected);
     }
@@ -131,7 +132,7 @@ fn own_usual(places: &[(Place, Had)]) -> HashMap<(bool, u32), f64> {
 }
 
 /// The factors of those of a cohort in a minute that have too many. What the version does shows in the one in the middle, which storms of some do not move.
-fn factors(cohort: &[(Place, Had)], multiple: f64, own: &HashMap<(bool, u32), f64>) -> Vec<(Place, f64)> {
+fn factors(cohort: &[(Place, Had)], multiple: f64, own: &FxHashMap<(bool, u32), f64>) -> Vec<(Place, f64)> {
     let usual = middle(cohort.iter().map(|(_, had)| had.events / had.expected).collect()).max(1.0);
     let bounded = cohort.iter().filter_map(|(place, had)| {
         let own = own.get(&(place.is_canary, place.instance)).copied().unwrap_or(1.0);
@@ -169,7 +170,7 @@ mod tests {
         let usual = minute([10.0; 4], [5.0; 4]);
         let multiple = multiple(&usual).unwrap();
         assert!((multiple - (5.0 + 3.0 * 5.0_f64.sqrt() + 2.0) / 5.0).abs() < 1e-12);
-        let none = HashMap::new();
+        let none = FxHashMap::default();
         assert_eq!(factors(&minute([10.0, 12.0, 8.0, 27.0], [5.0; 4])[..4], multiple, &none), [], "27 of 10 is as likely as 13.5 of 5");
         let stormy = minute([10.0, 12.0, 8.0, 100.0], [5.0, 5.0, 5.0, 100.0]);
         assert_eq!(factors(&stormy[..4], multiple, &none), [(place(0, false, 3), 12.0 * multiple / 100.0)]);
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn what_the_whole_version_does_is_no_storm() {
         let multiple = multiple(&minute([10.0; 4], [5.0; 4])).unwrap();
-        assert_eq!(factors(&minute([10.0; 4], [50.0, 45.0, 60.0, 52.0])[4..], multiple, &HashMap::new()), []);
+        assert_eq!(factors(&minute([10.0; 4], [50.0, 45.0, 60.0, 52.0])[4..], multiple, &FxHashMap::default()), []);
     }
 
     #[test]

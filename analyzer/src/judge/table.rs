@@ -1,14 +1,14 @@
 //! The evidence as the checks read it: rows by operation, with names as numbers and time as window numbers.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use haldane_store::UnixNanos;
 
-use super::durations::total_up_to;
-use super::evidence::{Cell, Evidence, Pairing, Role};
+use super::buckets::Buckets;
+use super::cells::{CellRef, Cells};
+use super::durations::SCALE_MAX;
+use super::evidence::{Evidence, Pairing, Role};
 
 /// All rows that a judgement may use.
 pub(super) struct Table<'a> {
@@ -17,7 +17,10 @@ pub(super) struct Table<'a> {
     /// Sorted; a row's instance is an index.
     pub(super) instances: Vec<Arc<str>>,
     /// Rows by operation, each sorted by window.
-    pub(super) rows: Vec<Vec<Row<'a>>>,
+    pub(super) rows: Vec<Vec<Row>>,
+    /// By operation: the scale on which all of its durations can be read.
+    pub(super) scales: Vec<i32>,
+    cells: &'a Cells,
     /// Cells that contradict themselves and were left out.
     pub(super) broken: u64,
     /// By instance: which half of the baseline it is in when the baseline is compared with itself.
@@ -29,8 +32,8 @@ pub(super) struct Table<'a> {
 }
 
 /// One cell.
-#[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
     pub(super) window: i64,
     pub(super) side: Part,
     pub(super) instance: u32,
@@ -38,7 +41,22 @@ pub(super) struct Row<'a> {
     pub(super) errors: f64,
     /// Requests whose duration is known.
     pub(super) timed: f64,
-    pub(super) cell: &'a Cell,
+    /// Of its cell among all.
+    place: usize,
+}
+
+impl Row {
+    /// Where it stands among those of its operation.
+    fn order(&self) -> (i64, bool, u32) {
+        (self.window, self.side == Part::Canary, self.instance)
+    }
+}
+
+/// When an instance was first seen, and whether it ever was one of the baseline's.
+#[derive(Clone, Copy)]
+struct Seen {
+    first: i64,
+    is_baseline: bool,
 }
 
 /// The part a row plays in a comparison.
@@ -102,35 +120,55 @@ impl WindowClock {
 impl<'a> Table<'a> {
     pub(super) fn new(evidence: &'a Evidence) -> Self {
         let clock = WindowClock::new(evidence);
-        let operations = Names::of(evidence.cells.iter().map(|cell| &cell.operation));
-        let instances = Names::of(evidence.cells.iter().map(|cell| &cell.instance));
-        let mut rows: Vec<Vec<Row<'a>>> = operations.counts().into_iter().map(Vec::with_capacity).collect();
-        let mut broken = 0;
-        for ((cell, operation), instance) in evidence.cells.iter().zip(&operations.numbers).zip(&instances.numbers) {
+        let cells = &evidence.cells;
+        let cells_of = count_by(cells.operations(), cells.rows().iter().map(|cell| cell.operation));
+        let operations = Ranks::of(cells.operations(), &cells_of);
+        let instances = Ranks::of(cells.instances(), &count_by(cells.instances(), cells.rows().iter().map(|cell| cell.instance)));
+        let mut rows: Vec<Vec<Row>> = vec![Vec::new(); operations.sorted.len()];
+        for (rank, cells) in operations.by_number.iter().zip(&cells_of).filter(|(_, cells)| **cells > 0) {
+            rows[*rank as usize].reserve_exact(*cells);
+        }
+        let mut scales = vec![SCALE_MAX; operations.sorted.len()];
+        let mut seen = vec![Seen { first: i64::MAX, is_baseline: false }; instances.sorted.len()];
+        let (mut is_sorted, mut broken) = (true, 0);
+        for (place, cell) in cells.rows().iter().enumerate() {
             let window = clock.number(cell.at);
             let Some(side) = clock.part(window, cell.cohort, evidence.pairing) else { continue };
-            let timed = total_up_to(&cell.durations, REQUESTS_MAX);
-            let Some(timed) = timed.filter(|_| cell.errors <= cell.requests && cell.requests <= REQUESTS_MAX) else {
+            if cell.errors > cell.requests || cell.requests.max(cell.timed) >= REQUESTS_MAX {
                 broken += 1;
                 continue;
-            };
-            let (requests, errors) = (cell.requests as f64, cell.errors as f64);
-            rows[*operation as usize].push(Row { window, side, instance: *instance, requests, errors, timed, cell });
-        }
-        for rows in &mut rows {
-            // As evidence comes; so that sums are the same in whatever order it came.
-            let place = |row: &Row<'_>| (row.window, row.side == Part::Canary, row.instance);
-            if !rows.is_sorted_by_key(place) {
-                rows.sort_by_key(place);
             }
+            let (requests, errors, timed) = (cell.requests as f64, cell.errors as f64, cell.timed as f64);
+            let instance = instances.by_number[cell.instance as usize];
+            let operation = operations.by_number[cell.operation as usize] as usize;
+            scales[operation] = scales[operation].min(cell.scale);
+            let seen = &mut seen[instance as usize];
+            *seen = Seen { first: seen.first.min(window), is_baseline: seen.is_baseline || side != Part::Canary };
+            let (row, rows) = (Row { window, side, instance, requests, errors, timed, place }, &mut rows[operation]);
+            is_sorted &= rows.last().is_none_or(|last| last.order() <= row.order());
+            rows.push(row);
         }
-        let halves = halves(&rows, instances.sorted.len());
-        let born = born(&rows, instances.sorted.len());
-        Self { operations: operations.sorted, instances: instances.sorted, rows, broken, halves, born, pairing: evidence.pairing, clock }
+        if !is_sorted {
+            // As evidence comes; so that sums are the same in whatever order it came.
+            rows.iter_mut().for_each(|rows| rows.sort_by_key(Row::order));
+        }
+        let (halves, born) = (halves(&seen), born(&seen));
+        Self {
+            operations: operations.sorted,
+            instances: instances.sorted,
+            rows,
+            scales,
+            cells,
+            broken,
+            halves,
+            born,
+            pairing: evidence.pairing,
+            clock,
+        }
     }
 
     /// Whether the row's instance began less than this long before it.
-    pub(super) fn is_young(&self, row: &Row<'_>, age: Duration) -> bool {
+    pub(super) fn is_young(&self, row: &Row, age: Duration) -> bool {
         self.born[row.instance as usize].is_some_and(|born| row.window - born < self.clock.windows(age))
     }
 
@@ -140,8 +178,18 @@ impl<'a> Table<'a> {
     }
 
     /// All rows.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Row<'a>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().flatten()
+    }
+
+    /// How long a row's requests took.
+    pub(super) fn durations(&self, row: &Row) -> Buckets<'a> {
+        self.cells.durations(row.place)
+    }
+
+    /// What else is known of a row.
+    pub(super) fn cell(&self, row: &Row) -> CellRef<'a> {
+        self.cells.at(row.place)
     }
 
     /// The operation's name.
@@ -151,87 +199,46 @@ impl<'a> Table<'a> {
 }
 
 /// The baseline's instances, alternately first and second half in the order of their names.
-fn halves(rows: &[Vec<Row<'_>>], instances: usize) -> Vec<u8> {
-    let mut known = vec![false; instances];
-    for row in rows.iter().flatten().filter(|row| row.side != Part::Canary) {
-        known[row.instance as usize] = true;
-    }
+fn halves(instances: &[Seen]) -> Vec<u8> {
     let mut next = 0;
-    known
-        .into_iter()
-        .map(|is_baseline| {
-            next ^= u8::from(is_baseline);
-            next
-        })
-        .collect()
+    let half = |seen: &Seen| {
+        next ^= u8::from(seen.is_baseline);
+        next
+    };
+    instances.iter().map(half).collect()
 }
 
 /// The first window of each instance that was not there from the beginning.
-fn born(rows: &[Vec<Row<'_>>], instances: usize) -> Vec<Option<i64>> {
-    let mut first = vec![i64::MAX; instances];
-    for row in rows.iter().flatten() {
-        let first = &mut first[row.instance as usize];
-        *first = row.window.min(*first);
-    }
-    let beginning = first.iter().copied().min().unwrap_or(i64::MAX);
-    first.into_iter().map(|window| (window > beginning).then_some(window)).collect()
+fn born(instances: &[Seen]) -> Vec<Option<i64>> {
+    let beginning = instances.iter().map(|seen| seen.first).min().unwrap_or(i64::MAX);
+    instances.iter().map(|seen| (seen.first > beginning).then_some(seen.first)).collect()
 }
 
-/// No instance serves more in a window. What claims to is damaged.
-const REQUESTS_MAX: u64 = 1 << 40;
+/// No instance serves so many in a window. What claims to is damaged.
+const REQUESTS_MAX: u64 = u32::MAX as u64;
 
-/// Names as numbers.
-struct Names {
+/// The names that cells have, sorted, and which of them a name's number stands for.
+struct Ranks {
     sorted: Vec<Arc<str>>,
-    /// Of each that was given: its place among the sorted ones.
-    numbers: Vec<u32>,
+    by_number: Vec<u32>,
 }
 
-impl Names {
-    fn of<'a>(all: impl Iterator<Item = &'a Arc<str>>) -> Self {
-        let mut known: HashMap<&'a str, u32, BuildHasherDefault<NameHasher>> = HashMap::default();
-        let mut names: Vec<&Arc<str>> = Vec::new();
-        let mut numbers = Vec::with_capacity(all.size_hint().0);
-        for name in all {
-            let next = u32::try_from(names.len()).unwrap_or(u32::MAX);
-            let number = *known.entry(name).or_insert(next);
-            if number == next {
-                names.push(name);
-            }
-            numbers.push(number);
+impl Ranks {
+    /// Names of which there is no cell are left out: a judgement must not depend on them.
+    fn of(names: &[Arc<str>], cells_of: &[usize]) -> Self {
+        let mut numbers: Vec<usize> = (0..names.len()).filter(|number| cells_of[*number] > 0).collect();
+        numbers.sort_by_key(|number| &names[*number]);
+        let mut by_number = vec![u32::MAX; names.len()];
+        for (rank, number) in (0..).zip(&numbers) {
+            by_number[*number] = rank;
         }
-        let mut order: Vec<usize> = (0..names.len()).collect();
-        order.sort_by_key(|number| names[*number]);
-        let mut places = vec![0; names.len()];
-        for (place, number) in (0..).zip(&order) {
-            places[*number] = place;
-        }
-        numbers.iter_mut().for_each(|number| *number = places[*number as usize]);
-        Self { sorted: order.into_iter().map(|number| names[number].clone()).collect(), numbers }
-    }
-
-    /// How often each was given.
-    fn counts(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.sorted.len()];
-        self.numbers.iter().for_each(|number| counts[*number as usize] += 1);
-        counts
+        Self { sorted: numbers.into_iter().map(|number| names[number].clone()).collect(), by_number }
     }
 }
 
-/// FNV-1a over eight bytes at a time: names are short, and there are two in every cell.
-#[derive(Default)]
-struct NameHasher(u64);
-
-impl Hasher for NameHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
+/// How many cells have each name.
+fn count_by(names: &[Arc<str>], numbers: impl Iterator<Item = u32>) -> Vec<usize> {
+    let mut counts = vec![0; names.len()];
+    numbers.for_each(|number| counts[number as usize] += 1);
+    counts
 }

@@ -3,10 +3,11 @@
 //! A stratum is one kind of event, and its exposure is every request of the instance in the window: which operation it belongs to is not known, and the mix
 //! of operations may change its rate by itself, by about [`mix_factor`] at most.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use haldane_store::UnixNanos;
+use rustc_hash::FxHashMap;
 
 use super::counts::{RowCounts, Spot, Stratum, StratumBuilder};
 use super::evidence::Role;
@@ -17,7 +18,7 @@ use super::table::{Part, Row, Table};
 pub(super) struct Exposure {
     served: BTreeMap<Spot, f64>,
     /// By window and part: an instance that served. What an instance that serves nothing has counted is put down to it.
-    somebody: HashMap<(i64, Part), u32>,
+    somebody: FxHashMap<(i64, Part), u32>,
 }
 
 /// How often one kind of event was seen, by instance and window.
@@ -37,11 +38,12 @@ const COUNT_MAX: f64 = 1e12;
 
 impl Exposure {
     pub(super) fn new(table: &Table<'_>) -> Self {
-        let mut served: BTreeMap<Spot, f64> = BTreeMap::new();
+        let mut sums: FxHashMap<Spot, f64> = FxHashMap::default();
         for row in table.all().filter(|row| row.requests > 0.0) {
-            *served.entry(Spot::of(row)).or_default() += row.requests;
+            *sums.entry(Spot::of(row)).or_default() += row.requests;
         }
-        let mut somebody = HashMap::new();
+        let served: BTreeMap<Spot, f64> = sums.into_iter().collect();
+        let mut somebody = FxHashMap::default();
         for spot in served.keys() {
             somebody.entry((spot.window, spot.side)).or_insert(spot.instance);
         }
@@ -88,8 +90,12 @@ const MIX_REQUESTS: f64 = 5.0;
 /// By how much a changed mix of operations can change a rate of the whole, each operation's own staying as it is: the greatest ratio of an operation's
 /// shares in canary and baseline, or in baseline and canary if `downwards`; at least one.
 pub(super) fn mix_factor(table: &Table<'_>, downwards: bool) -> f64 {
-    let requests = |rows: &[Row<'_>], side: Part| rows.iter().filter(|row| row.side == side).map(|row| row.requests).sum::<f64>();
-    let counts: Vec<[f64; 2]> = table.rows.iter().map(|rows| [requests(rows, Part::Baseline), requests(rows, Part::Canary)]).collect();
+    let add = |[baseline, canary]: [f64; 2], row: &Row| match row.side {
+        Part::Baseline => [baseline + row.requests, canary],
+        Part::Canary => [baseline, canary + row.requests],
+        Part::Aside => [baseline, canary],
+    };
+    let counts: Vec<[f64; 2]> = table.rows.iter().map(|rows| rows.iter().fold([0.0; 2], add)).collect();
     let [baseline, canary] = counts.iter().fold([0.0, 0.0], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
     if baseline <= 0.0 || canary <= 0.0 {
         return 1.0;

@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Binomial, Distribution as _};
 
 use super::past::Past;
-use crate::judge::{Cell, ErrorCount, Evidence, Role};
+use crate::judge::{Cell, Cells, ErrorCount, Evidence, Role};
 
 /// What is put into the canary.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,22 +42,25 @@ pub(super) fn deal(past: &Past, deal: Deal) -> Evidence {
     let chosen = choose(whole, deal.share.unwrap_or(0.5), &mut dice);
     let keep = deal.share.map_or([1.0; 2], |share| kept(whole, &chosen, share));
     let rates = rates(whole);
-    let mut cells = Vec::with_capacity(whole.cells.len());
-    for cell in &whole.cells {
-        let is_canary = chosen.contains(&cell.instance);
-        if cell.at < whole.started_at {
+    let mut cells = Cells::default();
+    for known in whole.cells.iter() {
+        let is_canary = chosen.contains(known.instance);
+        if known.at < whole.started_at {
             if !is_canary || chosen.is_all {
-                cells.push(cell.clone());
+                cells.push_ref(known);
             }
-        } else if chosen.is_all {
+            continue;
+        }
+        let cell = known.to_cell();
+        if chosen.is_all {
             let share = deal.share.unwrap_or(0.5);
-            let canary = thinned(cell, share, &mut dice);
-            cells.push(without(cell, &canary));
-            cells.push(spoilt(canary, deal.injected, &rates, &mut dice));
+            let canary = thinned(&cell, share, &mut dice);
+            cells.push(&without(&cell, &canary));
+            cells.push(&spoilt(canary, deal.injected, &rates, &mut dice));
         } else if is_canary {
-            cells.push(spoilt(thinned(cell, keep[1], &mut dice), deal.injected, &rates, &mut dice));
+            cells.push(&spoilt(thinned(&cell, keep[1], &mut dice), deal.injected, &rates, &mut dice));
         } else {
-            cells.push(thinned(cell, keep[0], &mut dice));
+            cells.push(&thinned(&cell, keep[0], &mut dice));
         }
     }
     let errors = whole.errors.iter().filter_map(|error| {
@@ -110,7 +113,7 @@ fn choose(whole: &Evidence, share: f64, dice: &mut StdRng) -> Chosen {
 fn kept(whole: &Evidence, chosen: &Chosen, share: f64) -> [f64; 2] {
     let mut requests = [0.0_f64; 2];
     for cell in whole.cells.iter().filter(|cell| cell.at >= whole.started_at) {
-        requests[usize::from(chosen.contains(&cell.instance))] += cell.requests as f64;
+        requests[usize::from(chosen.contains(cell.instance))] += cell.requests as f64;
     }
     let [baseline, canary] = requests;
     if baseline <= 0.0 || canary <= 0.0 {
@@ -123,7 +126,7 @@ fn kept(whole: &Evidence, chosen: &Chosen, share: f64) -> [f64; 2] {
 /// By operation: its rate of errors in all of the past.
 fn rates(whole: &Evidence) -> BTreeMap<Arc<str>, f64> {
     let mut counts: BTreeMap<Arc<str>, (f64, f64)> = BTreeMap::new();
-    for cell in &whole.cells {
+    for cell in whole.cells.iter() {
         let (requests, errors) = counts.entry(cell.operation.clone()).or_default();
         (*requests, *errors) = (*requests + cell.requests as f64, *errors + cell.errors as f64);
     }

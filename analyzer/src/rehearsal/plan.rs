@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::deal::{Deal, Injected, RATE_MIN, deal};
 use super::past::{self, Past, PastError, PastQuestion};
 use super::walk::{Walk, looks, walk};
-use crate::judge::{Decision, Evidence};
+use crate::judge::{CellRef, Decision, Evidence};
 use crate::policy::{CheckKind, Policy, PolicyError, PolicyOverrides};
 use crate::query::Engine;
 
@@ -244,7 +244,7 @@ fn detectable_errors(clean: &[Walk]) -> Option<f64> {
     ratios.get(ratios.len() / 2).copied().filter(|ratio| ratio.is_finite())
 }
 
-fn during(whole: &Evidence) -> impl Iterator<Item = &crate::judge::Cell> {
+fn during(whole: &Evidence) -> impl Iterator<Item = CellRef<'_>> {
     whole.cells.iter().filter(|cell| cell.at >= whole.started_at)
 }
 
@@ -253,5 +253,5 @@ fn totals(whole: &Evidence) -> (f64, f64) {
 }
 
 fn instances(whole: &Evidence) -> usize {
-    during(whole).map(|cell| &cell.instance).collect::<std::collections::BTreeSet<_>>().len()
+    during(whole).map(|cell| cell.instance).collect::<std::collections::BTreeSet<_>>().len()
 }

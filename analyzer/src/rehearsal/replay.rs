@@ -66,7 +66,7 @@ pub(crate) fn replay(past: &Past, seed: u64, mut rest: impl FnMut(Duration) -> b
 fn then_and_now(past: &Past) -> Evidence {
     let mut evidence = Evidence { pairing: Pairing::Preceding, ..past.evidence.clone() };
     let start = evidence.started_at;
-    evidence.cells.iter_mut().filter(|cell| cell.at >= start).for_each(|cell| cell.cohort = Role::Canary);
+    evidence.cells.become_canary(start);
     evidence.errors.iter_mut().filter(|error| error.at >= start).for_each(|error| error.cohort = Role::Canary);
     evidence
 }

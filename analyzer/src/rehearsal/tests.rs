@@ -19,7 +19,7 @@ use crate::policy::{Policy, PolicyOverrides};
 /// One version's past: both cohorts of a world taken together.
 fn past(world: &World) -> Past {
     let mut evidence = world.evidence();
-    evidence.cells.iter_mut().for_each(|cell| cell.cohort = Role::Baseline);
+    evidence.cells.change(|cell| cell.cohort = Role::Baseline);
     evidence.errors.iter_mut().for_each(|error| error.cohort = Role::Baseline);
     Past { evidence }
 }
@@ -49,8 +49,8 @@ fn the_canary_has_its_share_and_no_past() {
         assert_eq!(timed, canary);
         assert!(dealt.cells.iter().all(|cell| cell.errors <= cell.requests));
         let names: std::collections::BTreeSet<_> =
-            dealt.cells.iter().filter(|cell| cell.cohort == Role::Canary).map(|cell| &cell.instance).collect();
-        assert!(!dealt.cells.iter().any(|cell| cell.cohort == Role::Baseline && names.contains(&cell.instance)));
+            dealt.cells.iter().filter(|cell| cell.cohort == Role::Canary).map(|cell| cell.instance).collect();
+        assert!(!dealt.cells.iter().any(|cell| cell.cohort == Role::Baseline && names.contains(cell.instance)));
         assert_eq!(deal(&past, deal_of(share, Injected::Nothing)), dealt, "the same seed deals the same");
     }
 }
@@ -58,7 +58,8 @@ fn the_canary_has_its_share_and_no_past() {
 #[test]
 fn one_instance_is_dealt_out_by_request_and_nothing_is_lost() {
     let mut past = past(&world());
-    past.evidence.cells.retain(|cell| &*cell.instance == "old-0" || cell.at < past.evidence.started_at);
+    let started_at = past.evidence.started_at;
+    past.evidence.cells.retain(|cell| &**cell.instance == "old-0" || cell.at < started_at);
     let whole: f64 = past.evidence.cells.iter().filter(|cell| cell.at >= past.evidence.started_at).map(|cell| cell.requests as f64).sum();
     assert!(whole > 0.0, "the world names its instances so");
     let dealt = deal(&past, deal_of(0.25, Injected::Nothing));
@@ -77,7 +78,7 @@ fn faults_are_as_large_as_they_are_called() {
     let durations = |injected| {
         let dealt = deal(&past, deal_of(0.5, injected));
         let mut all = haldane_store::ExponentialHistogram::new(6);
-        dealt.cells.iter().filter(|cell| cell.cohort == Role::Canary).for_each(|cell| all.merge(&cell.durations));
+        dealt.cells.iter().filter(|cell| cell.cohort == Role::Canary).for_each(|cell| cell.durations.add_to(&mut all));
         all.quantile(0.5)
     };
     assert!((durations(Injected::Latency(1.5)) / durations(Injected::Nothing) - 1.5).abs() < 0.02);

@@ -8,13 +8,13 @@ use haldane_store::{Classified, Fault};
 use super::desk::Rollouts;
 use super::error::FindError;
 use super::model::RolloutId;
-use crate::bundle::{Bundle, BundleError, PackedBundle};
+use crate::bundle::{Bundle, BundleError};
 
 /// What a verdict rests on, as it is kept.
 #[derive(Debug, Clone)]
 pub enum Grounds {
     /// In memory.
-    Packed(Arc<PackedBundle>),
+    Memory(Arc<Bundle>),
     /// As a file.
     File(Bytes),
 }
@@ -26,7 +26,7 @@ impl Grounds {
     /// When it would be too large.
     pub fn file(&self) -> Result<Bytes, BundleError> {
         match self {
-            Self::Packed(bundle) => bundle.unpack().write().map(Bytes::from),
+            Self::Memory(bundle) => bundle.write().map(Bytes::from),
             Self::File(file) => Ok(file.clone()),
         }
     }
@@ -35,10 +35,10 @@ impl Grounds {
     ///
     /// # Errors
     /// When the file is none.
-    pub fn bundle(&self) -> Result<Bundle, BundleError> {
+    pub fn bundle(&self) -> Result<Arc<Bundle>, BundleError> {
         match self {
-            Self::Packed(bundle) => Ok(bundle.unpack()),
-            Self::File(file) => Bundle::read(file.clone()),
+            Self::Memory(bundle) => Ok(bundle.clone()),
+            Self::File(file) => Bundle::read(file.clone()).map(Arc::new),
         }
     }
 }
@@ -85,7 +85,7 @@ impl Rollouts {
     /// As [`Self::grounds`], and when the file would be too large.
     pub async fn evidence(&self, id: &RolloutId) -> Result<Option<Bytes>, EvidenceError> {
         let Some(grounds) = self.grounds(id).await? else { return Ok(None) };
-        // Unpacked it takes much memory.
+        // Its rows take much memory until they are written.
         let _turn = self.telling.acquire().await;
         Ok(Some(tokio::task::spawn_blocking(move || grounds.file()).await??))
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use haldane_store::UnixNanos;
 
 use super::model::{Rollout, RolloutId};
-use crate::bundle::PackedBundle;
+use crate::bundle::Bundle;
 use crate::cohort::{Earlier, Keys};
 
-/// The evidence of all live rollouts together may take so much: about 110 bytes a cell and four for each run of its histogram. What is beyond that is read anew each time.
+/// The evidence of all live rollouts together may take so much: 112 bytes a cell and eight for each bucket of its histogram that is not empty. What is beyond that is read anew each time.
 const BYTES_MAX: usize = 256 << 20;
 /// So often evidence is read anew as a whole: what came very late counts by then.
 const WHOLE_EVERY: Duration = Duration::from_secs(300);
@@ -46,7 +46,7 @@ pub(super) struct JudgedOn {
 /// The evidence of the newest verdict, to go on from.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
-    pub(super) bundle: Arc<PackedBundle>,
+    pub(super) bundle: Arc<Bundle>,
     pub(super) keys: Keys,
     /// When it was read as a whole.
     pub(super) whole_at: UnixNanos,
@@ -54,7 +54,7 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn earlier(&self) -> Earlier<'_> {
-        Earlier { evidence: self.bundle.evidence_without_cells(), cells: self.bundle.cells(), keys: &self.keys }
+        Earlier { evidence: &self.bundle.evidence, keys: &self.keys }
     }
 
     /// Whether it should be read anew as a whole.
@@ -125,7 +125,7 @@ mod tests {
 
     fn kept() -> Kept {
         let bundle = bundle(World { windows: 6, ..World::default() }.evidence());
-        Kept { bundle: Arc::new(PackedBundle::new(bundle)), keys: Keys::default(), whole_at: UnixNanos::from_seconds(1_000) }
+        Kept { bundle: Arc::new(bundle), keys: Keys::default(), whole_at: UnixNanos::from_seconds(1_000) }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::model::{Origin, Rollout, RolloutState, Strategy};
 use super::probes::{Prober, Probes};
 use super::stages::WAIT_MAX;
 use super::trail::{EventDetails, EventKind, EventPlace, HALDANE, entry_of};
-use crate::bundle::{Bundle, PackedBundle};
+use crate::bundle::Bundle;
 use crate::cohort::{
     GatherError, Gathered, Keys, News, ONWARD_MAX, Question, TOGETHER_MAX, add_samples, can_share, gather_on, gather_together, goes_on,
 };
@@ -434,8 +434,8 @@ impl Scheduler {
         if let Some(ending) = &ending {
             tracing::info!(rollout = %rollout.id, service = %rollout.service, state = %ending.state, reason = %verdict.reason, "rollout ended");
         }
-        let bundle = tokio::task::spawn_blocking(move || Arc::new(PackedBundle::new(bundle))).await?;
-        let grounds = Grounds::Packed(bundle.clone());
+        let bundle = Arc::new(bundle);
+        let grounds = Grounds::Memory(bundle.clone());
         let stays = ending.is_none() && self.memory.keep_evidence(&rollout.id, Kept { bundle, keys, whole_at });
         let grounds = if stays { Some(grounds) } else { as_file(grounds, rollout).await? };
         Ok(self.desk.record(rollout, previous, Judged { verdict: Arc::new(verdict), grounds }, ending).await?)

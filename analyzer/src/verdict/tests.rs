@@ -5,7 +5,7 @@ use haldane_store::{ExponentialHistogram, UnixNanos};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::judge::{Calibration, Cell, ComparisonCalibration, Evidence, Pairing, Role, judge};
+use crate::judge::{Calibration, Cell, Cells, ComparisonCalibration, Evidence, Pairing, Role, judge};
 use crate::policy::Policy;
 
 const START: UnixNanos = UnixNanos::from_seconds(1_800_000_000);
@@ -84,7 +84,7 @@ fn a_rollback_says_what_where_and_how_surely() {
 #[test]
 fn the_document_reads_back_and_holds_only_numbers() {
     let mut empty = evidence(0);
-    empty.cells.clear();
+    empty.cells = Cells::default();
     for evidence in [evidence(12), evidence(0), evidence(1), empty] {
         for ended in [false, true] {
             let verdict = verdict(&evidence, ended);
@@ -180,7 +180,8 @@ fn an_older_document_still_reads() {
 fn what_is_undecided_when_the_rollout_ends_is_inconclusive() {
     let mut early = evidence(1);
     early.until = START.plus(Duration::from_secs(20));
-    early.cells.retain(|cell| cell.at < early.until);
+    let until = early.until;
+    early.cells.retain(|cell| cell.at < until);
     let open = verdict(&early, false);
     assert_eq!((open.decision, open.is_final, open.poll_after_seconds > 0), (VerdictDecision::Continue, false, true));
     assert!((1..=99).contains(&open.score));
@@ -191,7 +192,7 @@ fn what_is_undecided_when_the_rollout_ends_is_inconclusive() {
 #[test]
 fn without_data_the_verdict_says_so() {
     let mut nothing = evidence(0);
-    nothing.cells.clear();
+    nothing.cells = Cells::default();
     let verdict = verdict(&nothing, false);
     assert_eq!((verdict.decision, verdict.reason.as_str()), (VerdictDecision::Continue, "no requests of the baseline yet"));
     assert!(verdict.checks.iter().all(|check| check.outcome == Outcome::NoData), "{:?}", verdict.checks);

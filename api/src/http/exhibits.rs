@@ -3,8 +3,10 @@
 //! Always holds: what cannot be had leaves a sentence in its place. Only the rollout and its verdict have to be there.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use haldane_analyzer::bundle::Bundle;
 use haldane_analyzer::judge::Evidence;
 use haldane_analyzer::rollout::{Event, EventFilter, Grounds, RolloutId, VerdictFilter};
 use haldane_analyzer::traces::{SoughtTrace, TraceError, logged_stacks, parse_trace_id, read_sought};
@@ -51,12 +53,12 @@ pub(super) async fn details(doors: &Doors, subject: &Subject, trace: Option<&str
         Ok(None) => Err("No evidence is kept: the server has started since the last verdict, or the rollout ended long ago.".to_owned()),
         Err(error) => Err(format!("The evidence cannot be read: {}.", chain(&error))),
     };
-    let (exhibits, evidence) = match evidence {
-        Ok((exhibits, evidence)) => (Ok(exhibits), Some(evidence)),
+    let (exhibits, bundle) = match evidence {
+        Ok((exhibits, bundle)) => (Ok(exhibits), Some(bundle)),
         Err(why) => (Err(why), None),
     };
     let (sampled, story) = tokio::join!(
-        sampled(doors, subject, (&exhibits, evidence.as_ref()), trace),
+        sampled(doors, subject, (&exhibits, bundle.as_ref().map(|bundle| &bundle.evidence)), trace),
         story::told(doors, &subject.rollout, &subject.verdict, patience(subject.as_file))
     );
     Details { events, waiting, history, exhibits, sampled, story }
@@ -92,10 +94,10 @@ const fn patience(as_file: bool) -> Duration {
 }
 
 /// Reads evidence where it holds up no other request: a large one takes a while.
-async fn read(grounds: Grounds) -> Result<(Exhibits, Evidence), String> {
+async fn read(grounds: Grounds) -> Result<(Exhibits, Arc<Bundle>), String> {
     let reading = tokio::task::spawn_blocking(move || {
-        let evidence = grounds.bundle().map_err(|error| format!("The evidence cannot be read: {}.", chain(&error)))?.evidence;
-        Ok((Exhibits::of(&evidence), evidence))
+        let bundle = grounds.bundle().map_err(|error| format!("The evidence cannot be read: {}.", chain(&error)))?;
+        Ok((Exhibits::of(&bundle.evidence), bundle))
     });
     reading.await.unwrap_or_else(|_| Err("The evidence could not be read: the server's log says why.".to_owned()))
 }

@@ -8,7 +8,7 @@ mod examples;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use haldane_analyzer::judge::{Cell, Evidence, Pairing, Role};
+use haldane_analyzer::judge::{CellRef, Evidence, Pairing, Role};
 use haldane_store::ExponentialHistogram;
 use haldane_store::histogram::{DURATION_SCALE, bucket_index, bucket_upper};
 
@@ -67,10 +67,10 @@ impl Default for Served {
 }
 
 impl Served {
-    fn add(&mut self, cell: &Cell) {
+    fn add(&mut self, cell: &CellRef<'_>) {
         self.requests += cell.requests;
         self.errors += cell.errors;
-        self.durations.merge(&cell.durations);
+        cell.durations.add_to(&mut self.durations);
     }
 
     /// The share that failed; absent without requests.
@@ -101,10 +101,10 @@ impl Exhibits {
         let (mut baseline, mut canary) = (Served::default(), Served::default());
         let mut operations: HashMap<&Arc<str>, (Served, Served)> = HashMap::new();
         for cell in compared(evidence) {
-            let both = operations.entry(&cell.operation).or_default();
+            let both = operations.entry(cell.operation).or_default();
             match cell.cohort {
-                Role::Baseline => both.0.add(cell),
-                Role::Canary => both.1.add(cell),
+                Role::Baseline => both.0.add(&cell),
+                Role::Canary => both.1.add(&cell),
             }
         }
         for (before, after) in operations.values() {
@@ -128,7 +128,7 @@ impl Exhibits {
 }
 
 /// The cells of the time that is compared: of the canary since it began, of the baseline beside it or before it.
-fn compared(evidence: &Evidence) -> impl Iterator<Item = &Cell> {
+fn compared(evidence: &Evidence) -> impl DoubleEndedIterator<Item = CellRef<'_>> {
     evidence.cells.iter().filter(|cell| match (cell.cohort, evidence.pairing) {
         (Role::Canary, _) | (Role::Baseline, Pairing::Concurrent) => cell.at >= evidence.started_at,
         (Role::Baseline, Pairing::Preceding) => cell.at < evidence.started_at,
@@ -138,7 +138,7 @@ fn compared(evidence: &Evidence) -> impl Iterator<Item = &Cell> {
 fn instances(evidence: &Evidence, expected: &HashMap<&Arc<str>, Expected>) -> Vec<Ranked> {
     let mut found: HashMap<&Arc<str>, HashMap<&Arc<str>, Served>> = HashMap::new();
     for cell in compared(evidence).filter(|cell| cell.cohort == Role::Canary) {
-        found.entry(&cell.instance).or_default().entry(&cell.operation).or_default().add(cell);
+        found.entry(cell.instance).or_default().entry(cell.operation).or_default().add(&cell);
     }
     let ranked = |(name, operations): (&Arc<str>, HashMap<&Arc<str>, Served>)| {
         let (mut canary, mut failed, mut slow) = (Served::default(), 0.0, Slow::default());

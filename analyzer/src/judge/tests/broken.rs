@@ -34,10 +34,11 @@ proptest! {
         damage in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..8, prop_oneof![Just(u64::MAX), Just(0), 0_u64..1000, any::<u64>()]), 0..40),
     ) {
         let mut evidence = World { seed, windows: 6, history_windows: 3, ..World::default() }.evidence();
+        let mut cells: Vec<Cell> = evidence.cells.iter().map(|cell| cell.to_cell()).collect();
         for (place, how, number) in damage {
-            let place = place.index(evidence.cells.len());
-            corrupt(&mut evidence.cells[place], how, number);
+            corrupt(place.get_mut(&mut cells), how, number);
         }
+        evidence.cells = cells.into_iter().collect();
         let judgement = judge(&Policy::default(), &evidence);
         prop_assert!(!judgement.ln_risk.is_nan() && !judgement.ln_promotion.is_nan());
         prop_assert!(!matches!(judgement.decision, Decision::Promote { .. }), "a minute is too early to promote");
@@ -50,10 +51,10 @@ fn an_arm_without_requests_is_never_promoted() {
     let evidence = world.evidence();
     assert!(promotes(&evidence), "with both arms it is");
     for missing in [Role::Baseline, Role::Canary] {
-        let cells = evidence.cells.iter().filter(|cell| cell.cohort != missing).cloned().collect();
+        let cells = evidence.cells.iter().filter(|cell| cell.cohort != missing).collect();
         assert!(!promotes(&Evidence { cells, ..evidence.clone() }), "{missing:?}");
     }
-    assert!(!promotes(&Evidence { cells: Vec::new(), ..evidence }));
+    assert!(!promotes(&Evidence { cells: Cells::default(), ..evidence }));
 }
 
 #[test]

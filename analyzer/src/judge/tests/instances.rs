@@ -22,11 +22,11 @@ fn window(at: UnixNanos) -> i64 {
 /// One instance of the canary fails for one request in five in these windows.
 fn with_trouble(windows: std::ops::Range<i64>) -> Evidence {
     let mut evidence = service().evidence();
-    for cell in evidence.cells.iter_mut().filter(|cell| cell.cohort == Role::Canary && &*cell.instance == "new-0") {
-        if windows.contains(&window(cell.at)) {
+    evidence.cells.change(|cell| {
+        if cell.cohort == Role::Canary && &*cell.instance == "new-0" && windows.contains(&window(cell.at)) {
             cell.errors = cell.requests / 5;
         }
-    }
+    });
     evidence
 }
 
@@ -62,21 +62,22 @@ fn doubled(durations: &ExponentialHistogram) -> ExponentialHistogram {
 /// The canary's instances are slow for two minutes; those of the baseline were too, where one of them was replaced five minutes before.
 fn with_slow_starts(in_baseline_too: bool) -> Evidence {
     let mut evidence = service().evidence();
-    let replaced = evidence.started_at.minus(Duration::from_secs(300));
-    for cell in &mut evidence.cells {
+    let started_at = evidence.started_at;
+    let replaced = started_at.minus(Duration::from_secs(300));
+    evidence.cells.change(|cell| {
         let born = match cell.cohort {
-            Role::Canary => evidence.started_at,
+            Role::Canary => started_at,
             Role::Baseline if &*cell.instance == "old-0" && cell.at >= replaced => {
                 cell.instance = "old-8".into();
                 replaced
             }
-            Role::Baseline => continue,
+            Role::Baseline => return,
         };
         let is_slow = cell.cohort == Role::Canary || in_baseline_too;
         if is_slow && cell.at < born.plus(Duration::from_secs(120)) {
             cell.durations = doubled(&cell.durations);
         }
-    }
+    });
     evidence
 }
 

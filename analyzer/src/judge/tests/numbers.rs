@@ -105,7 +105,7 @@ fn noise_of_many_kinds_is_no_harm() {
         Number { level: 1e-9, instances: 0.3, minutes: 0.3, drift: 0.3, memory: 0.5, factor: 1.0 },
     ];
     let policy = policy(MetricCheckOverride { relative: Some(0.0), weight: Some(10.0), ..MetricCheckOverride::default() });
-    let template = Evidence { cells: Vec::new(), errors: Vec::new(), ..world() };
+    let template = Evidence { cells: Cells::default(), errors: Vec::new(), ..world() };
     for (number, kind) in kinds.into_iter().zip(0_u64..) {
         let wrong = (0..60_u64).filter(|seed| {
             let mut evidence = template.clone();

@@ -110,8 +110,9 @@ fn a_clean_release_is_promoted() {
 fn the_same_evidence_gives_the_same_judgement() {
     let evidence = World { storms: 0.1, ..shop(1) }.evidence();
     let mut shuffled = evidence.clone();
-    shuffled.cells.reverse();
-    shuffled.cells.sort_by_key(|cell| cell.at);
+    let mut cells: Vec<Cell> = evidence.cells.iter().rev().map(|cell| cell.to_cell()).collect();
+    cells.sort_by_key(|cell| cell.at);
+    shuffled.cells = cells.into_iter().collect();
     let policy = Policy::default();
     assert_eq!(format!("{:?}", judge(&policy, &evidence)), format!("{:?}", judge(&policy, &evidence)));
     assert_eq!(

@@ -123,8 +123,7 @@ fn a_changed_mix_of_operations_logs_and_calls_otherwise_and_is_no_harm() {
         (world.operations[0].share, world.operations[1].share) = ([0.9, 0.3], [0.1, 0.7]);
         let mut evidence = world.evidence();
         // Only paying logs and calls.
-        let quiet =
-            Evidence { cells: evidence.cells.iter().filter(|cell| &*cell.operation == "POST /pay").cloned().collect(), ..evidence.clone() };
+        let quiet = Evidence { cells: evidence.cells.iter().filter(|cell| &**cell.operation == "POST /pay").collect(), ..evidence.clone() };
         let mut paying = quiet;
         logged(&mut paying, "Usual", [0.05; 2]);
         called(&mut paying, "GET bank", [1.0; 2], [0.05; 2]);

@@ -8,7 +8,7 @@ use haldane_store::{ExponentialHistogram, UnixNanos};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::super::{Cell, ErrorCount, Evidence, Pairing, Role};
+use super::super::{Cell, Cells, ErrorCount, Evidence, Pairing, Role};
 
 /// One operation of the service.
 #[derive(Clone)]
@@ -137,7 +137,7 @@ impl World {
         let mut dice = Dice(StdRng::seed_from_u64(self.seed));
         let mut instances = self.instances_of(&mut dice);
         let names: Vec<Arc<str>> = self.operations.iter().map(|operation| operation.name.into()).collect();
-        let (mut cells, mut errors) = (Vec::new(), Vec::new());
+        let (mut cells, mut errors) = (Cells::default(), Vec::new());
         let mut drift = 0.0;
         for window in -self.history_windows..self.windows {
             drift = 0.95 * drift + (1.0 - 0.95_f64.powi(2)).sqrt() * self.drift * dice.normal();
@@ -156,7 +156,7 @@ impl World {
                     if instance.role == 1 {
                         errors.extend(self.new_errors(&mut dice, &cell));
                     }
-                    cells.push(cell);
+                    cells.push(&cell);
                 }
             }
         }
@@ -223,7 +223,7 @@ impl World {
             errors,
             durations,
             error_trace: (errors > 0).then(|| format!("error-{}-{window}", instance.name).into()),
-            slow_trace: (requests > 0).then(|| format!("slow-{}-{window}", instance.name).into()),
+            slow_trace: (requests > 0).then(|| trace_id(&instance.name, window).into()),
         }
     }
 
@@ -231,6 +231,12 @@ impl World {
         let count = dice.poisson(cell.requests as f64 * self.new_error);
         (count > 0).then(|| error_of(cell, "f00d", "NullPointerException", count))
     }
+}
+
+/// As real ones are written.
+fn trace_id(instance: &str, window: i64) -> String {
+    let name = instance.bytes().fold(0, |sum: u64, byte| 256 * sum + u64::from(byte));
+    format!("{name:016x}{window:016x}")
 }
 
 /// A distinct error in a cell.
@@ -252,7 +258,7 @@ pub(super) fn error_of(cell: &Cell, fingerprint: &str, error_type: &str, count: 
 /// The evidence as it was at the end of a window.
 pub(super) fn up_to(evidence: &Evidence, windows: i64) -> Evidence {
     let until = evidence.started_at.plus(evidence.window * u32::try_from(windows).unwrap());
-    let cells = evidence.cells.iter().filter(|cell| cell.at < until).cloned().collect();
+    let cells = evidence.cells.iter().filter(|cell| cell.at < until).collect();
     let errors = evidence.errors.iter().filter(|error| error.at < until).cloned().collect();
     Evidence { until, cells, errors, ..evidence.clone() }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use haldane_analyzer::judge::{ErrorCount, Evidence, Role};
+use haldane_analyzer::judge::{CellRef, ErrorCount, Evidence, Role, TraceId};
 use haldane_analyzer::verdict::{CulpritKind, Verdict};
 use haldane_store::UnixNanos;
 
@@ -115,38 +115,44 @@ fn of_culprit(verdict: &Verdict) -> Examples {
 fn busiest(evidence: &Evidence) -> Option<String> {
     let mut requests: BTreeMap<&str, u64> = BTreeMap::new();
     for cell in super::compared(evidence).filter(|cell| cell.cohort == Role::Canary && cell.slow_trace.is_some()) {
-        *requests.entry(&cell.operation).or_default() += cell.requests;
+        *requests.entry(cell.operation).or_default() += cell.requests;
     }
     requests.into_iter().max_by_key(|(_, requests)| *requests).map(|(name, _)| name.to_owned())
 }
 
 fn operation_of(evidence: &Evidence, trace: &str) -> Option<String> {
-    let is = |one: &Option<Arc<str>>| one.as_deref() == Some(trace);
-    let cell = evidence.cells.iter().find(|cell| is(&cell.error_trace) || is(&cell.slow_trace)).map(|cell| &cell.operation);
-    let error = || evidence.errors.iter().find(|error| is(&error.trace) && !error.operation.is_empty()).map(|error| &error.operation);
+    let wanted = TraceId::from(trace);
+    let is = |cell: &CellRef<'_>| [cell.error_trace, cell.slow_trace].contains(&Some(&wanted));
+    let cell = evidence.cells.iter().find(is).map(|cell| cell.operation);
+    let named = |error: &&ErrorCount| error.trace.as_deref() == Some(trace) && !error.operation.is_empty();
+    let error = || evidence.errors.iter().find(named).map(|error| &error.operation);
     cell.or_else(error).map(|operation| operation.to_string())
 }
 
 /// The latest traces of an operation, those that did not fail first.
 fn traces(evidence: &Evidence, role: Role, operation: &str) -> Vec<String> {
-    let cells: Vec<_> = super::compared(evidence)
-        .filter(|cell| cell.cohort == role && &*cell.operation == operation && cell.slow_trace.is_some())
-        .collect();
-    let (well, failed): (Vec<_>, Vec<_>) = cells.into_iter().rev().partition(|cell| cell.slow_trace != cell.error_trace);
-    let ids = well.into_iter().chain(failed).filter_map(|cell| cell.slow_trace.as_deref());
-    let mut found: Vec<String> = Vec::new();
-    for id in ids {
-        if found.len() < TRIED && !found.iter().any(|known| known == id) {
-            found.push(id.to_owned());
+    let is_one = |cell: &CellRef<'_>| cell.cohort == role && &**cell.operation == operation && cell.slow_trace.is_some();
+    let latest = || super::compared(evidence).rev().filter(is_one);
+    let well = latest().filter(|cell| cell.slow_trace != cell.error_trace);
+    let failed = latest().filter(|cell| cell.slow_trace == cell.error_trace);
+    let mut found: Vec<&TraceId> = Vec::new();
+    for id in well.chain(failed).filter_map(|cell| cell.slow_trace) {
+        if found.len() == TRIED {
+            break;
+        }
+        if !found.contains(&id) {
+            found.push(id);
         }
     }
-    found
+    found.into_iter().map(|id| id.text().as_ref().to_owned()).collect()
 }
 
 /// The windows in which evidence names these traces.
 pub(crate) fn seen_at(evidence: &Evidence, wanted: &BTreeSet<String>) -> BTreeMap<String, UnixNanos> {
-    let cells = evidence.cells.iter().flat_map(|cell| [(&cell.error_trace, cell.at), (&cell.slow_trace, cell.at)]);
-    let named = cells.chain(evidence.errors.iter().map(|error| (&error.trace, error.at)));
-    let known = named.filter_map(|(trace, at)| Some((wanted.get(&**trace.as_ref()?)?.clone(), at)));
-    known.collect()
+    let ids: Vec<(TraceId, &String)> = wanted.iter().map(|trace| (TraceId::from(trace.as_str()), trace)).collect();
+    let name = |id: &TraceId| ids.iter().find(|(known, _)| known == id).map(|(_, trace)| (*trace).clone());
+    let cells = evidence.cells.iter().flat_map(|cell| [(cell.error_trace, cell.at), (cell.slow_trace, cell.at)]);
+    let cells = cells.filter_map(|(trace, at)| Some((name(trace?)?, at)));
+    let errors = evidence.errors.iter().filter_map(|error| Some((wanted.get(&**error.trace.as_ref()?)?.clone(), error.at)));
+    cells.chain(errors).collect()
 }

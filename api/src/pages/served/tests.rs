@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use haldane_analyzer::judge::ErrorCount;
+use haldane_analyzer::judge::{Cell, ErrorCount};
 use haldane_store::UnixNanos;
 
 use super::*;
@@ -9,14 +9,19 @@ fn cell(cohort: Role, operation: &str, instance: &str, (requests, errors): (u64,
     let mut cell = Cell::new(UnixNanos::from_seconds(100), cohort, operation.into(), instance.into());
     (cell.requests, cell.errors) = (requests, errors);
     (0..requests).for_each(|number| cell.durations.record(millis * 1e6 * (1.0 + 0.001 * (number % 10) as f64)));
-    cell.slow_trace = Some(format!("slow of {operation} {instance}").into());
+    cell.slow_trace = Some(slow_trace(operation, instance).into());
     cell
+}
+
+/// An id as traces have it.
+fn slow_trace(operation: &str, instance: &str) -> String {
+    format!("{:0>32}", format!("{operation}{instance}").bytes().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
 fn evidence() -> Evidence {
     let at = UnixNanos::from_seconds;
     let mut evidence = Evidence::new(1, Pairing::Concurrent, Duration::from_secs(10), at(100), at(200));
-    evidence.cells = vec![
+    let mut cells = vec![
         cell(Role::Baseline, "pay", "b", (1_000, 10), 20.0),
         cell(Role::Baseline, "list", "b", (1_000, 0), 20.0),
         cell(Role::Canary, "pay", "c1", (100, 31), 20.0),
@@ -26,7 +31,8 @@ fn evidence() -> Evidence {
     ];
     let mut earlier = cell(Role::Baseline, "pay", "b", (9_000, 9_000), 20.0);
     earlier.at = at(50);
-    evidence.cells.insert(0, earlier);
+    cells.insert(0, earlier);
+    evidence.cells = cells.into_iter().collect();
     evidence
 }
 
@@ -69,8 +75,8 @@ fn a_trace_stands_beside_one_of_the_same_operation() {
     let (evidence, verdict) = (evidence(), verdict());
     let of = |asked: Option<&str>| examples(&verdict, Some(&evidence), asked);
     assert_eq!((of(None).operation.as_str(), of(None).baseline.len()), ("new", 0), "the busiest one, which the baseline lacks");
-    let asked = of(Some("slow of pay c1"));
-    assert_eq!((asked.operation.as_str(), asked.baseline), ("pay", vec!["slow of pay b".to_owned()]));
+    let asked = of(Some(&slow_trace("pay", "c1")));
+    assert_eq!((asked.operation.as_str(), asked.baseline), ("pay", vec![slow_trace("pay", "b")]));
     assert_eq!(examples(&verdict, None, None), Examples::default());
 }
 

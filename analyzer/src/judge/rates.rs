@@ -5,7 +5,7 @@ use crate::stats::absolute::ln_non_inferior;
 use crate::stats::effect::{RatioInterval, rate_ratio};
 use crate::stats::eprocess::{Side, ln_evidence};
 use crate::stats::likelihood::{PairCounts, RatioLikelihood, ln_weighted_mean};
-use crate::stats::power::Traffic;
+use crate::stats::power::{MIXTURE, Traffic};
 
 use super::counts::Counts;
 use super::judgement::MeasuredNoise;
@@ -71,6 +71,8 @@ impl RateAnswer {
         if calm.noise.rollback.phi < self.noise.rollback.phi {
             self.traffic = calm.traffic;
         }
+        // Each has half of the evidence.
+        self.traffic.cost += std::f64::consts::LN_2;
     }
 }
 
@@ -153,5 +155,6 @@ fn traffic(compared: &PairCounts, question: &RateQuestion, counts: &Counts, nois
         baseline_events: compared.baseline_events,
         null: weighted.sum::<f64>() / compared.canary_requests.max(1.0),
         noise: noise.rollback,
+        cost: MIXTURE,
     }
 }

@@ -3,7 +3,7 @@
 use super::eprocess::Noise;
 
 /// Evidence that the mixture over alternatives costs, in nats.
-const MIXTURE: f64 = 2.08; // ln 8
+pub(crate) const MIXTURE: f64 = 2.08; // ln 8
 
 /// What is compared, as far as power goes.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,8 @@ pub(crate) struct Traffic {
     pub(crate) null: f64,
     /// The noise.
     pub(crate) noise: Noise,
+    /// What evidence costs for being a mean, in nats: [`MIXTURE`], and more where another comparison has a part of it.
+    pub(crate) cost: f64,
 }
 
 impl Traffic {
@@ -28,7 +30,7 @@ impl Traffic {
         let events = self.baseline_events.max(0.5) * growth * (1.0 + self.split * d.exp());
         let information = events * divergence(at, null) / self.noise.phi;
         let ceiling = (d - self.null).powi(2) / (2.0 * self.noise.tau.powi(2).max(1e-12));
-        information * ceiling / (information + ceiling).max(1e-300) - MIXTURE
+        information * ceiling / (information + ceiling).max(1e-300) - self.cost
     }
 
     /// The smallest rate ratio that would have led to `ln_e` by now; `None` when not even a thousandfold would.
@@ -52,7 +54,7 @@ impl Traffic {
 
     /// How many times the traffic so far it takes until `ln_e` is expected for a log rate ratio `d`; `None` when noise never lets it.
     pub(crate) fn growth_needed(&self, d: f64, ln_e: f64) -> Option<f64> {
-        let needed = ln_e + MIXTURE;
+        let needed = ln_e + self.cost;
         let ceiling = (d - self.null).powi(2) / (2.0 * self.noise.tau.powi(2).max(1e-12));
         let information = self.ln_evidence_per_growth(d);
         if needed >= ceiling || information <= 0.0 {

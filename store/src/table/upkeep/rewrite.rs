@@ -15,11 +15,11 @@ use crate::table::file::{self, FileError, Written};
 use crate::table::hot::size_of_batch;
 
 /// Rows that are sorted and written together when files are joined: it bounds the memory of it.
-const GROUP_ROWS: usize = 32_768;
+const GROUP_ROWS: usize = 16_384;
 /// Fewer, when they take this much memory.
-const GROUP_BYTES: usize = 12 << 20;
+const GROUP_BYTES: usize = 6 << 20;
 /// Rows that are read at once.
-const READ_ROWS: usize = 2_048;
+const READ_ROWS: usize = 1_024;
 
 /// Writes the rows of some files as one, in sorted groups, with the columns that any of them has. `None` when one has columns that are not known here: then nobody may rewrite it.
 pub(super) fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Result<Option<Written>, FileError> {

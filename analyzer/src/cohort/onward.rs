@@ -103,7 +103,7 @@ impl<'a> Open<'a> {
             if !keys.are_as(before) {
                 return None;
             }
-            cells = evidence.cells.before(self.from, cells);
+            cells = evidence.cells.replaced_since(self.from, cells);
             errors = joined(&evidence.errors, |error| error.at < self.from, errors);
             calls = joined(&evidence.calls, |call| call.at < self.from, calls);
             if cells.len().max(errors.len()).max(calls.len()) > KEYS_MAX {

@@ -99,26 +99,24 @@ impl Cells {
 
     /// Puts one behind the others.
     pub fn push(&mut self, cell: &Cell) {
-        let (durations, buckets_at) = (&cell.durations, self.buckets.len());
+        let durations = &cell.durations;
         let filled = |(index, count)| Bucket { index, count: u32::try_from(count).unwrap_or(u32::MAX) };
-        self.buckets.extend(durations.buckets().map(filled));
-        self.rows.push(CellRow {
+        let filled: Vec<Bucket> = durations.buckets().map(filled).collect();
+        self.push_ref(CellRef {
             at: cell.at,
+            cohort: cell.cohort,
+            operation: &cell.operation,
+            instance: &cell.instance,
             requests: cell.requests,
             errors: cell.errors,
-            timed: Buckets::new((durations.scale(), durations.zero_count()), &self.buckets[buckets_at..]).count(),
-            zero_count: durations.zero_count(),
-            buckets_at,
-            operation: self.operations.number(&cell.operation),
-            instance: self.instances.number(&cell.instance),
-            scale: durations.scale(),
-            cohort: cell.cohort,
+            durations: Buckets::new((durations.scale(), durations.zero_count()), &filled),
+            error_trace: cell.error_trace.as_ref(),
+            slow_trace: cell.slow_trace.as_ref(),
         });
-        self.traces.push([cell.error_trace.clone(), cell.slow_trace.clone()]);
     }
 
     /// Puts one of others behind them.
-    pub fn push_ref(&mut self, cell: CellRef<'_>) {
+    pub(crate) fn push_ref(&mut self, cell: CellRef<'_>) {
         let buckets_at = self.buckets.len();
         self.buckets.extend_from_slice(cell.durations.filled());
         self.rows.push(CellRow {
@@ -141,8 +139,8 @@ impl Cells {
         self.rows.iter_mut().filter(|row| row.at >= from).for_each(|row| row.cohort = Role::Canary);
     }
 
-    /// Those that began before a time, of cells in the order of time, and behind them the others.
-    pub(crate) fn before(&self, from: UnixNanos, others: Self) -> Self {
+    /// Those that began before a time, of cells in the order of time, and others in place of the rest.
+    pub(crate) fn replaced_since(&self, from: UnixNanos, others: Self) -> Self {
         let rows = self.rows.partition_point(|row| row.at < from);
         let buckets = self.buckets_from(rows);
         let (mut operations, mut instances) = (self.operations.clone(), self.instances.clone());
@@ -251,6 +249,7 @@ impl FromIterator<Cell> for Cells {
     }
 }
 
+#[cfg(test)]
 impl<'a> FromIterator<CellRef<'a>> for Cells {
     fn from_iter<I: IntoIterator<Item = CellRef<'a>>>(cells: I) -> Self {
         let mut all = Self::default();
@@ -355,8 +354,8 @@ mod tests {
             prop_assert_eq!(out(&all), cells.iter().map(kept).collect::<Vec<_>>());
             prop_assert_eq!(&all.iter().collect::<Cells>(), &all);
             let (before, after): (Vec<Cell>, Vec<Cell>) = cells.iter().map(kept).partition(|cell| cell.at < from);
-            prop_assert_eq!(out(&all.before(from, Cells::default())), before);
-            let joined = all.before(from, after.into_iter().collect());
+            prop_assert_eq!(out(&all.replaced_since(from, Cells::default())), before);
+            let joined = all.replaced_since(from, after.into_iter().collect());
             prop_assert_eq!(joined.bytes(), all.bytes(), "no room is left over");
             prop_assert_eq!(joined, all);
         }
@@ -372,7 +371,7 @@ mod tests {
             }
         });
         let from = whole.until.minus(whole.window);
-        let left = cells.before(from, Cells::default());
+        let left = cells.replaced_since(from, Cells::default());
         let anew: Cells = left.iter().collect();
         assert!(cells.instances().len() == left.instances().len() && left.instances().len() > anew.instances().len());
         let judged = |cells: Cells| format!("{:?}", judge(&Policy::default(), &Evidence { cells, ..whole.clone() }));

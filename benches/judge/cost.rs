@@ -6,6 +6,8 @@ use haldane_analyzer::judge::{Cell, Cells, Evidence, Pairing, Role, judge};
 use haldane_analyzer::policy::Policy;
 use haldane_store::{ExponentialHistogram, UnixNanos};
 
+use crate::Ask;
+
 const HOUR: i64 = 3_600;
 
 /// What evidence keeps apart of an hour.
@@ -28,11 +30,11 @@ const SERVICES: [Service; 4] = [
 ];
 
 /// So many judgements of each service.
-pub(crate) fn run(runs: u64) {
+pub(crate) fn run(ask: &Ask) {
     crate::say("\n## What one judgement costs\n");
-    for service in SERVICES {
+    for service in SERVICES.iter().filter(|service| ask.wants(service.name, "")) {
         let evidence = service.evidence();
-        let mut times: Vec<Duration> = (0..runs.max(1)).map(|_| time_of(&evidence)).collect();
+        let mut times: Vec<Duration> = (0..ask.runs.max(1)).map(|_| time_of(&evidence)).collect();
         times.sort();
         let (median, worst) = (times[times.len() / 2].as_secs_f64() * 1e3, times[times.len() - 1].as_secs_f64() * 1e3);
         let cells = evidence.cells.len();

@@ -1,7 +1,7 @@
 //! How often is the judge wrong, and how soon right? Simulated rollouts of an hour by the noise that real services have, looked at every ten seconds,
 //! and the same ones by Kayenta's judge every five minutes.
 //!
-//! `make bench-judge`, by hand. Arguments: how many rollouts for each line, and which tables (`false-rollbacks`, `detection`, `logs`, `promotion`, `culprits`, `cost`);
+//! `make bench-judge`, by hand. Arguments: how many rollouts for each line, and which tables (`false-rollbacks`, `detection`, `parts`, `logs`, `promotion`, `culprits`, `cost`);
 //! `only=storms` leaves out lines without that word.
 
 mod cost;
@@ -27,6 +27,9 @@ fn main() {
     if wanted("detection") {
         tables::detection(&ask);
     }
+    if wanted("parts") {
+        tables::parts(&ask);
+    }
     if wanted("logs") {
         tables::logs(&ask);
     }
@@ -37,7 +40,7 @@ fn main() {
         tables::culprits(ask.runs);
     }
     if wanted("cost") {
-        cost::run(ask.runs);
+        cost::run(&ask);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{Ask, say};
 /// The ways in which errors come, as the design of the judge lists them; each with 100 requests a second, eight pods a cohort, and half an hour of history.
 fn noises() -> Vec<(&'static str, World)> {
     let of = World::default;
-    let mixed = World { pod_errors: 0.2, burst: 3.0, drift: 0.5, storms: 0.01, ..of() };
+    let mixed = mixed();
     vec![
         ("independent, 1 %", of()),
         ("independent, 0.1 %, 10/90", World { error_rate: 0.001, ramp: vec![(0, 0.1)], ..of() }),
@@ -27,6 +27,11 @@ fn noises() -> Vec<(&'static str, World)> {
         ("clock 10 s ahead, drift", World { skew: 1, drift: 0.5, ..of() }),
         ("more of the routes that fail", World { routes: 4, mix_shift: true, ..of() }),
     ]
+}
+
+/// All kinds of noise at once.
+fn mixed() -> World {
+    World { pod_errors: 0.2, burst: 3.0, drift: 0.5, storms: 0.01, ..World::default() }
 }
 
 /// With durations: 50/50, drift of the load, pods that differ by 2 % in speed.
@@ -81,6 +86,30 @@ pub(crate) fn detection(ask: &Ask) {
         (Fault::Tail { share: 0.02, factor: 3.0 }, "2 % of requests × 3", policy("latency")),
     ] {
         found(ask, ("drift, pods differ by 2 %", name), &World { fault, ..timed() }, (&policy, few));
+    }
+}
+
+/// What each part of the noise costs: how faults are found without it, and with more history.
+pub(crate) fn parts(ask: &Ask) {
+    say(&format!("\n## Errors within the hour with all of the noise but one part of it, of {} each, and the median time\n", ask.runs));
+    say("| noise | × 3, 1 %, 50/50 | × 5, 0.1 %, 10/90 |");
+    say("| --- | --- | --- |");
+    let all = mixed();
+    let worlds = [
+        ("all of it", all.clone()),
+        ("all of it, two hours of history", World { history: 720, ..all.clone() }),
+        ("without storms", World { storms: 0.0, ..all.clone() }),
+        ("without bursts", World { burst: 1.0, ..all.clone() }),
+        ("without drift", World { drift: 0.0, ..all.clone() }),
+        ("without a difference between pods", World { pod_errors: 0.0, ..all }),
+    ];
+    for (name, world) in worlds.into_iter().filter(|(name, _)| ask.wants(name, "")) {
+        let thin = World { error_rate: 0.001, ramp: vec![(0, 0.1)], ..world.clone() };
+        let found = [(world, 3.0), (thin, 5.0)].map(|(world, factor)| {
+            let world = World { fault: Fault::Errors { factor, from: 0 }, ..world };
+            Share::of(&outcomes(&world, &policy("error_rate"), ask.runs), |one| one.rollback).timed()
+        });
+        say(&format!("| {name} | {} | {} |", found[0], found[1]));
     }
 }
 

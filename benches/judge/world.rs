@@ -102,6 +102,8 @@ pub(crate) struct World {
     pub(crate) with_durations: bool,
     /// Errors are caught and logged: no request fails.
     pub(crate) caught: bool,
+    /// So many windows of the baseline before the rollout.
+    pub(crate) history: i64,
     pub(crate) fault: Fault,
 }
 
@@ -124,6 +126,7 @@ impl Default for World {
             lost: 0.0,
             with_durations: false,
             caught: false,
+            history: HISTORY,
             fault: Fault::Nothing,
         }
     }
@@ -164,7 +167,7 @@ impl World {
         let routes: Vec<Arc<str>> = (0..self.routes).map(|route| format!("GET /{route}").into()).collect();
         let (mut cells, mut errors) = (Vec::new(), Vec::new());
         let mut drift = 0.0;
-        for window in -HISTORY..WINDOWS {
+        for window in -self.history..WINDOWS {
             drift = DRIFT_MEMORY * drift + (1.0 - DRIFT_MEMORY * DRIFT_MEMORY).sqrt() * dice.normal(self.drift);
             for pod in &mut pods {
                 if dice.0.random::<f64>() < self.storms / 6.0 {

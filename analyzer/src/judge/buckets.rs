@@ -45,10 +45,23 @@ impl<'a> Buckets<'a> {
 
     /// How many values lie above bucket `index` of a scale that is its own or coarser.
     pub(super) fn above(&self, index: i64, scale: i32) -> f64 {
+        self.above_each([index], scale).sum()
+    }
+
+    /// The same for each of some buckets, the highest of them first.
+    pub(super) fn above_each(&self, indices: impl IntoIterator<Item = i64>, scale: i32) -> impl Iterator<Item = f64> {
         let shift = (self.scale - scale).clamp(0, 31);
-        let first = index.saturating_add(1).saturating_mul(1_i64 << shift);
-        let from_top = self.filled.iter().rev().take_while(|bucket| i64::from(bucket.index) >= first);
-        from_top.fold(0, |sum: u64, bucket| sum.wrapping_add(u64::from(bucket.count))) as f64
+        let (mut below, mut sum) = (self.filled, 0_u64);
+        indices.into_iter().map(move |index| {
+            let first = index.saturating_add(1).saturating_mul(1_i64 << shift);
+            while let [others @ .., highest] = below
+                && i64::from(highest.index) >= first
+            {
+                sum = sum.wrapping_add(u64::from(highest.count));
+                below = others;
+            }
+            sum as f64
+        })
     }
 
     /// Adds all of it to a histogram, at the coarser of the two scales.
@@ -92,6 +105,8 @@ mod tests {
         assert_eq!([-9, -4, -3, 0, 4, 5].map(|index| above(index, 1)), [11.0, 11.0, 10.0, 8.0, 8.0, 0.0]);
         assert_eq!([-3, -2, 0, 1, 2].map(|index| above(index, 0)), [11.0, 10.0, 8.0, 8.0, 0.0]);
         assert_eq!((above(i64::MAX, -10), above(i64::MIN, -10)), (0.0, 11.0));
+        let each: Vec<f64> = buckets.above_each([5, 4, 0, -1, -1, -9], 1).collect();
+        assert_eq!(each, [0.0, 8.0, 8.0, 10.0, 10.0, 11.0]);
     }
 
     #[test]

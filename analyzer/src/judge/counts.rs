@@ -6,21 +6,8 @@ use crate::stats::dispersion::{GroupCount, WindowCount};
 use crate::stats::likelihood::PairCounts;
 
 use super::evidence::Pairing;
-use super::table::{Part, Row, Table};
-
-/// Where and when requests were served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Spot {
-    pub(super) window: i64,
-    pub(super) side: Part,
-    pub(super) instance: u32,
-}
-
-impl Spot {
-    pub(super) fn of(row: &Row) -> Self {
-        Self { window: row.window, side: row.side, instance: row.instance }
-    }
-}
+use super::served::Spot;
+use super::table::{Part, Table};
 
 /// What rows add to a comparison.
 #[derive(Debug, Clone, Copy, Default)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::policy::{CheckKind, Policy};
 use crate::stats::likelihood::ln_sum_exp;
 
+use super::durations::whole;
 use super::evidence::{Evidence, Pairing};
 use super::groups;
 use super::judgement::{
@@ -206,7 +207,9 @@ fn silence(table: &Table<'_>, elapsed: Duration) -> Option<Doubt> {
         Pairing::Concurrent => &[Part::Canary, Part::Baseline],
         Pairing::Preceding => &[Part::Canary],
     };
-    let last = |part: Part| table.all().filter(|row| row.side == part && row.requests > 0.0).map(|row| row.window).max();
+    let last = |part: Part| {
+        table.served.iter().rev().find(|served| served.spot.side == part && served.requests > 0.0).map(|served| served.spot.window)
+    };
     let latest = parts.iter().filter_map(|part| last(*part)).min()?;
     let since = table.clock.duration(table.clock.end.saturating_sub(latest).saturating_sub(1));
     (since > Duration::from_secs(120).max(elapsed / 2)).then_some(Doubt::Silent { since })
@@ -233,10 +236,10 @@ pub(super) fn missing((baseline, canary): &(CohortTotals, CohortTotals)) -> Opti
 
 fn totals(table: &Table<'_>, part: Part) -> CohortTotals {
     let mut served = vec![false; table.instances.len()];
-    let mut requests: u64 = 0;
-    for row in table.all().filter(|row| row.side == part && row.requests > 0.0) {
-        served[row.instance as usize] = true;
-        requests = requests.saturating_add(table.cell(row).requests);
+    let mut requests = 0.0;
+    for one in table.served.iter().filter(|one| one.spot.side == part && one.requests > 0.0) {
+        served[one.spot.instance as usize] = true;
+        requests += one.requests;
     }
-    CohortTotals { requests, instances: served.into_iter().filter(|served| *served).count() as u64 }
+    CohortTotals { requests: whole(requests), instances: served.into_iter().filter(|served| *served).count() as u64 }
 }

@@ -25,7 +25,7 @@ pub(super) fn common_scale(scales: impl Iterator<Item = i32>) -> i32 {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, and the cast stops at the ends of the type")]
-fn whole(count: f64) -> u64 {
+pub(super) fn whole(count: f64) -> u64 {
     count.round() as u64
 }
 

@@ -2,10 +2,11 @@
 
 use crate::policy::{CheckKind, Margin, Policy};
 
-use super::counts::{Counts, RowCounts, Spot, Stratum, StratumBuilder};
+use super::counts::{Counts, RowCounts, Stratum, StratumBuilder};
 use super::judgement::{Affected, Comparison, Effect, EffectMeasure, Finding, Side};
 use super::lone::lone_and_brief;
 use super::rates::{RateAnswer, RateQuestion, compare};
+use super::served::Spot;
 use super::settle::{Settled, settle};
 use super::storms::{LeftOut, Storms};
 use super::table::{Part, Table};
@@ -37,7 +38,7 @@ fn count(table: &Table<'_>, left_out: LeftOut<'_>) -> Counts {
     let of_operation = |operation: usize| {
         let mut stratum = StratumBuilder::new(table, operation);
         for row in &table.rows[operation] {
-            let spot = Spot::of(row);
+            let spot = row.spot();
             if left_out.has(&spot) {
                 continue;
             }
@@ -54,7 +55,7 @@ fn count(table: &Table<'_>, left_out: LeftOut<'_>) -> Counts {
 fn events(table: &Table<'_>, counts: &Counts) -> impl Iterator<Item = (Spot, f64, f64)> {
     counts.strata.iter().filter(|stratum| stratum.known.expected > 0.0).flat_map(|stratum| {
         let rate = stratum.expected(Part::Baseline, 1.0);
-        table.rows[stratum.operation].iter().map(move |row| (Spot::of(row), row.errors, row.requests * rate))
+        table.rows[stratum.operation].iter().map(move |row| (row.spot(), row.errors, row.requests * rate))
     })
 }
 

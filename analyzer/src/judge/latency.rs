@@ -16,7 +16,8 @@ use crate::stats::effect::equality;
 use crate::stats::eprocess::Noise;
 use crate::stats::likelihood::{PairCounts, RatioLikelihood};
 
-use super::counts::{Counts, RowCounts, Spot, Stratum, StratumBuilder};
+use super::buckets::Buckets;
+use super::counts::{Counts, RowCounts, Stratum, StratumBuilder};
 use super::durations::{Durations, common_scale, shift_of};
 use super::judgement::{Comparison, Effect, EffectMeasure, Finding, Side};
 use super::rates::{RateAnswer, RateQuestion, compare};
@@ -76,14 +77,14 @@ pub(super) fn compare_latency(table: &Table<'_>, policy: &Policy) -> (Vec<Operat
         let scale = table.scales[operation];
         let compared = Compared { warms_up: warms_up(table, operation, scale) };
         warms_up_anywhere |= compared.warms_up;
-        let thresholds = learn(table, policy, operation, (scale, compared));
+        let learnt = learn(table, policy, operation, (scale, compared));
+        let thresholds: Vec<Threshold> = learnt.iter().copied().flatten().collect();
         let (known, strata) = count(table, operation, (scale, compared), &thresholds);
         durations.push(known);
-        for ((quantile, threshold), stratum) in quantiles.iter_mut().zip(thresholds).zip(strata) {
-            if let (Some(threshold), Some(stratum)) = (threshold, stratum) {
-                quantile.0.push(threshold);
-                quantile.1.strata.push(stratum);
-            }
+        let of_learnt = quantiles.iter_mut().zip(&learnt).filter(|(_, threshold)| threshold.is_some());
+        for (((of_quantile, counts), _), (threshold, stratum)) in of_learnt.zip(thresholds.into_iter().zip(strata)) {
+            of_quantile.push(threshold);
+            counts.strata.push(stratum);
         }
     }
     let answers = policy.quantiles.iter().zip(quantiles).map(|(q, (thresholds, counts))| {
@@ -144,11 +145,11 @@ fn count(
     table: &Table<'_>,
     operation: usize,
     (scale, compared): (i32, Compared),
-    thresholds: &[Option<Threshold>],
-) -> (OperationDurations, Vec<Option<Stratum>>) {
+    thresholds: &[Threshold],
+) -> (OperationDurations, Vec<Stratum>) {
     let mut known = OperationDurations { operation, scale, baseline: Durations::new(scale), canary: Durations::new(scale) };
-    let mut strata: Vec<Option<(&Threshold, StratumBuilder)>> =
-        thresholds.iter().map(|threshold| threshold.as_ref().map(|threshold| (threshold, StratumBuilder::new(table, operation)))).collect();
+    let mut strata: Vec<StratumBuilder> = thresholds.iter().map(|_| StratumBuilder::new(table, operation)).collect();
+    let mut cuts = [false, true].map(|is_canary| Cuts::new(thresholds, is_canary));
     for row in table.rows[operation].iter().filter(|row| compared.has(table, row)) {
         let durations = table.durations(row);
         match row.side {
@@ -157,21 +158,39 @@ fn count(
             Part::Aside => {}
         }
         let requests = row.timed;
-        for (threshold, stratum) in strata.iter_mut().flatten() {
-            let (events, promote_events) = match row.side {
-                Part::Canary => (
-                    durations.above(threshold.bucket + threshold.margin, scale),
-                    durations.above(threshold.bucket + threshold.promote_margin, scale),
-                ),
-                Part::Baseline | Part::Aside => {
-                    let events = durations.above(threshold.bucket, scale);
-                    (events, events)
-                }
-            };
-            stratum.add(table, Spot::of(row), RowCounts { requests, events, promote_events });
+        let counts = cuts[usize::from(row.side == Part::Canary)].count(durations, scale);
+        for ([events, promote_events], stratum) in counts.iter().zip(&mut strata) {
+            stratum.add(table, row.spot(), RowCounts { requests, events: *events, promote_events: *promote_events });
         }
     }
-    (known, strata.into_iter().map(|stratum| stratum.map(|(_, stratum)| stratum.finish())).collect())
+    (known, strata.into_iter().map(StratumBuilder::finish).collect())
+}
+
+/// The buckets above which a cohort's requests are counted: by quantile against the rollback margin and against the promotion margin.
+struct Cuts {
+    /// The highest first, with the quantile and the margin.
+    indices: Vec<(i64, usize, usize)>,
+    counts: Vec<[f64; 2]>,
+}
+
+impl Cuts {
+    fn new(thresholds: &[Threshold], is_canary: bool) -> Self {
+        let of = |(quantile, threshold): (usize, &Threshold)| {
+            let margins = if is_canary { [threshold.margin, threshold.promote_margin] } else { [0, 0] };
+            [(threshold.bucket + margins[0], quantile, 0), (threshold.bucket + margins[1], quantile, 1)]
+        };
+        let mut indices: Vec<_> = thresholds.iter().enumerate().flat_map(of).collect();
+        indices.sort_by_key(|(index, ..)| std::cmp::Reverse(*index));
+        Self { indices, counts: vec![[0.0; 2]; thresholds.len()] }
+    }
+
+    fn count(&mut self, durations: Buckets<'_>, scale: i32) -> &[[f64; 2]] {
+        let above = durations.above_each(self.indices.iter().map(|(index, ..)| *index), scale);
+        for ((_, quantile, margin), above) in self.indices.iter().zip(above) {
+            self.counts[*quantile][*margin] = above;
+        }
+        &self.counts
+    }
 }
 
 /// The thresholds of an operation, by quantile: from history, else from the first windows of the baseline that hold enough requests. What

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use crate::policy::{CheckKind, Policy};
 
-use super::counts::{Counts, Spot};
+use super::counts::Counts;
 use super::evidence::{ErrorCount, Evidence};
 use super::judgement::{Comparison, Effect, EffectMeasure, NamedError, Side};
 use super::lone::lone_and_brief;
 use super::rates::{RateAnswer, RateQuestion, compare};
+use super::served::Spot;
 use super::settle::{Settled, settle};
 use super::storms::{LeftOut, Storms};
 use super::table::{Part, Table};

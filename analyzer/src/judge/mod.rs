@@ -23,6 +23,7 @@ mod table;
 mod lone;
 mod noise;
 mod rates;
+mod served;
 mod settle;
 mod storms;
 

@@ -10,6 +10,7 @@ use crate::stats::likelihood::{PairCounts, RatioLikelihood, ln_weighted_mean};
 
 use super::evidence::{ErrorCount, Evidence, Pairing};
 use super::judgement::{Comparison, Culprit, CulpritKind, Finding, NamedError, Side};
+use super::served::Served;
 use super::settle::finding;
 use super::table::{Part, Table};
 use super::wording;
@@ -108,22 +109,20 @@ fn side(events: u64, requests: f64) -> Side {
 
 fn exposure(table: &Table<'_>) -> Exposure {
     let mut exposure = Exposure::default();
-    let mut windows = std::collections::BTreeSet::new();
-    let mut latest = i64::MIN;
-    for row in table.all() {
-        match row.side {
-            Part::Canary => exposure.canary += row.requests,
-            Part::Baseline => exposure.during += row.requests,
+    let mut latest = None;
+    for Served { spot, requests } in &table.served {
+        match spot.side {
+            Part::Canary => exposure.canary += requests,
+            Part::Baseline => exposure.during += requests,
             // What still runs of the old version beside the new one is no past.
-            Part::Aside if row.window >= table.clock.start => continue,
-            Part::Aside => exposure.before += row.requests,
+            Part::Aside if spot.window >= table.clock.start => continue,
+            Part::Aside => exposure.before += requests,
         }
-        if row.side != Part::Canary && row.window != latest {
-            windows.insert(row.window);
-            latest = row.window;
+        if spot.side != Part::Canary && latest != Some(spot.window) {
+            exposure.baseline_windows += 1.0;
+            latest = Some(spot.window);
         }
     }
-    exposure.baseline_windows = windows.len() as f64;
     exposure
 }
 

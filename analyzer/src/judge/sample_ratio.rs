@@ -14,6 +14,7 @@ use crate::stats::likelihood::{PairCounts, RatioLikelihood, ln_weighted_mean};
 
 use super::evidence::Pairing;
 use super::judgement::{Comparison, Effect, EffectMeasure, Finding, Side};
+use super::served::Served;
 use super::table::{Part, Table};
 use super::wording;
 
@@ -60,10 +61,10 @@ pub(super) fn compare_share(table: &Table<'_>, policy: &Policy) -> Option<Compar
 /// Requests of baseline and canary, after the window in which the canary first served: until then there was nothing to route to.
 fn windows(table: &Table<'_>) -> BTreeMap<i64, [f64; 2]> {
     let mut windows: BTreeMap<i64, [f64; 2]> = BTreeMap::new();
-    let first = table.all().filter(|row| row.side == Part::Canary && row.requests > 0.0).map(|row| row.window).min();
-    let Some(first) = first else { return windows };
-    for row in table.all().filter(|row| row.side != Part::Aside && row.window > first) {
-        windows.entry(row.window).or_default()[usize::from(row.side == Part::Canary)] += row.requests;
+    let first = table.served.iter().find(|served| served.spot.side == Part::Canary && served.requests > 0.0);
+    let Some(first) = first.map(|served| served.spot.window) else { return windows };
+    for Served { spot, requests } in table.served.iter().filter(|served| served.spot.side != Part::Aside && served.spot.window > first) {
+        windows.entry(spot.window).or_default()[usize::from(spot.side == Part::Canary)] += requests;
     }
     windows
 }

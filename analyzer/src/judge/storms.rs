@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-use super::counts::Spot;
 use super::lone::INSTANCES_MIN;
+use super::served::Spot;
 use super::table::{Part, Table};
 
 /// An instance may have so many standard deviations of independent events beyond what is expected,

@@ -9,6 +9,7 @@ use super::buckets::Buckets;
 use super::cells::{CellRef, Cells};
 use super::durations::SCALE_MAX;
 use super::evidence::{Evidence, Pairing, Role};
+use super::served::{Served, ServedSums, Spot};
 
 /// All rows that a judgement may use.
 pub(super) struct Table<'a> {
@@ -18,6 +19,10 @@ pub(super) struct Table<'a> {
     pub(super) instances: Vec<Arc<str>>,
     /// Rows by operation, each sorted by window.
     pub(super) rows: Vec<Vec<Row>>,
+    /// What the rows of all operations served, sorted.
+    pub(super) served: Vec<Served>,
+    /// By operation: what baseline and canary served of it.
+    pub(super) mix: Vec<[f64; 2]>,
     /// By operation: the scale on which all of its durations can be read.
     pub(super) scales: Vec<i32>,
     cells: &'a Cells,
@@ -46,6 +51,10 @@ pub(super) struct Row {
 }
 
 impl Row {
+    pub(super) fn spot(&self) -> Spot {
+        Spot { window: self.window, side: self.side, instance: self.instance }
+    }
+
     /// Where it stands among those of its operation.
     fn order(&self) -> (i64, bool, u32) {
         (self.window, self.side == Part::Canary, self.instance)
@@ -128,8 +137,10 @@ impl<'a> Table<'a> {
         for (rank, cells) in operations.by_number.iter().zip(&cells_of).filter(|(_, cells)| **cells > 0) {
             rows[*rank as usize].reserve_exact(*cells);
         }
+        let mut mix = vec![[0.0; 2]; operations.sorted.len()];
         let mut scales = vec![SCALE_MAX; operations.sorted.len()];
         let mut seen = vec![Seen { first: i64::MAX, is_baseline: false }; instances.sorted.len()];
+        let mut served = ServedSums::new(instances.sorted.len());
         let (mut is_sorted, mut broken) = (true, 0);
         for (place, cell) in cells.rows().iter().enumerate() {
             let window = clock.number(cell.at);
@@ -142,9 +153,15 @@ impl<'a> Table<'a> {
             let instance = instances.by_number[cell.instance as usize];
             let operation = operations.by_number[cell.operation as usize] as usize;
             scales[operation] = scales[operation].min(cell.scale);
+            match side {
+                Part::Baseline => mix[operation][0] += requests,
+                Part::Canary => mix[operation][1] += requests,
+                Part::Aside => {}
+            }
             let seen = &mut seen[instance as usize];
             *seen = Seen { first: seen.first.min(window), is_baseline: seen.is_baseline || side != Part::Canary };
             let (row, rows) = (Row { window, side, instance, requests, errors, timed, place }, &mut rows[operation]);
+            served.add(row.spot(), requests);
             is_sorted &= rows.last().is_none_or(|last| last.order() <= row.order());
             rows.push(row);
         }
@@ -157,6 +174,8 @@ impl<'a> Table<'a> {
             operations: operations.sorted,
             instances: instances.sorted,
             rows,
+            served: served.finish(),
+            mix,
             scales,
             cells,
             broken,

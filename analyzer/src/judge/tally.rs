@@ -9,14 +9,15 @@ use std::sync::Arc;
 use haldane_store::UnixNanos;
 use rustc_hash::FxHashMap;
 
-use super::counts::{RowCounts, Spot, Stratum, StratumBuilder};
+use super::counts::{RowCounts, Stratum, StratumBuilder};
 use super::evidence::Role;
+use super::served::{Served, Spot};
 use super::storms::LeftOut;
-use super::table::{Part, Row, Table};
+use super::table::{Part, Table};
 
 /// The requests of each instance in each window, of all operations, sorted by window.
 pub(super) struct Exposure {
-    served: BTreeMap<Spot, f64>,
+    served: Vec<Served>,
     /// By window and part: an instance that served. What an instance that serves nothing has counted is put down to it.
     somebody: FxHashMap<(i64, Part), u32>,
 }
@@ -38,13 +39,9 @@ const COUNT_MAX: f64 = 1e12;
 
 impl Exposure {
     pub(super) fn new(table: &Table<'_>) -> Self {
-        let mut sums: FxHashMap<Spot, f64> = FxHashMap::default();
-        for row in table.all().filter(|row| row.requests > 0.0) {
-            *sums.entry(Spot::of(row)).or_default() += row.requests;
-        }
-        let served: BTreeMap<Spot, f64> = sums.into_iter().collect();
+        let served: Vec<Served> = table.served.iter().filter(|served| served.requests > 0.0).copied().collect();
         let mut somebody = FxHashMap::default();
-        for spot in served.keys() {
+        for Served { spot, .. } in &served {
             somebody.entry((spot.window, spot.side)).or_insert(spot.instance);
         }
         Self { served, somebody }
@@ -55,7 +52,7 @@ impl Exposure {
         let window = table.clock.number(sighting.at);
         let Some(side) = table.clock.part(window, sighting.cohort, table.pairing) else { return };
         let own = table.instance(sighting.instance).map(|instance| Spot { window, side, instance });
-        let own = own.filter(|spot| self.served.contains_key(spot));
+        let own = own.filter(|spot| self.served.binary_search_by_key(spot, |served| served.spot).is_ok());
         let spot = own.or_else(|| self.somebody.get(&(window, side)).map(|instance| Spot { window, side, instance: *instance }));
         if let Some(spot) = spot {
             *stream.0.entry(spot).or_default() += sighting.count as f64;
@@ -65,7 +62,7 @@ impl Exposure {
     /// The stream as counts.
     pub(super) fn stratum(&self, table: &Table<'_>, number: usize, stream: &Stream, left_out: LeftOut<'_>) -> Stratum {
         let mut stratum = StratumBuilder::new(table, number);
-        for (spot, requests) in self.served.iter().filter(|(spot, _)| !left_out.has(spot)) {
+        for Served { spot, requests } in self.served.iter().filter(|served| !left_out.has(&served.spot)) {
             let events = stream.0.get(spot).copied().unwrap_or(0.0).min(COUNT_MAX) * left_out.factor(spot);
             stratum.add(table, *spot, RowCounts { requests: *requests, events, promote_events: events });
         }
@@ -74,13 +71,14 @@ impl Exposure {
 
     /// All requests, and what of the stream was seen with them.
     pub(super) fn all(&self, stream: Stream) -> impl Iterator<Item = (Spot, f64, f64)> {
-        self.served.iter().map(move |(spot, requests)| (*spot, *requests, stream.0.get(spot).copied().unwrap_or(0.0).min(COUNT_MAX)))
+        let seen = move |spot| stream.0.get(spot).copied().unwrap_or(0.0).min(COUNT_MAX);
+        self.served.iter().map(move |Served { spot, requests }| (*spot, *requests, seen(spot)))
     }
 
     /// Windows, requests and events of an instance of the canary.
     pub(super) fn rows_of(&self, stream: &Stream, instance: u32) -> Vec<(i64, f64, f64)> {
-        let own = self.served.iter().filter(|(spot, _)| spot.side == Part::Canary && spot.instance == instance);
-        own.map(|(spot, requests)| (spot.window, *requests, stream.0.get(spot).copied().unwrap_or(0.0))).collect()
+        let own = self.served.iter().filter(|Served { spot, .. }| spot.side == Part::Canary && spot.instance == instance);
+        own.map(|Served { spot, requests }| (spot.window, *requests, stream.0.get(spot).copied().unwrap_or(0.0))).collect()
     }
 }
 
@@ -90,13 +88,7 @@ const MIX_REQUESTS: f64 = 5.0;
 /// By how much a changed mix of operations can change a rate of the whole, each operation's own staying as it is: the greatest ratio of an operation's
 /// shares in canary and baseline, or in baseline and canary if `downwards`; at least one.
 pub(super) fn mix_factor(table: &Table<'_>, downwards: bool) -> f64 {
-    let add = |[baseline, canary]: [f64; 2], row: &Row| match row.side {
-        Part::Baseline => [baseline + row.requests, canary],
-        Part::Canary => [baseline, canary + row.requests],
-        Part::Aside => [baseline, canary],
-    };
-    let counts: Vec<[f64; 2]> = table.rows.iter().map(|rows| rows.iter().fold([0.0; 2], add)).collect();
-    let [baseline, canary] = counts.iter().fold([0.0, 0.0], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
+    let [baseline, canary] = table.mix.iter().fold([0.0, 0.0], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
     if baseline <= 0.0 || canary <= 0.0 {
         return 1.0;
     }
@@ -105,7 +97,7 @@ pub(super) fn mix_factor(table: &Table<'_>, downwards: bool) -> f64 {
         let ratio = (of_canary + MIX_REQUESTS) / (scaled + MIX_REQUESTS);
         if downwards { 1.0 / ratio } else { ratio }
     };
-    counts.iter().map(ratio).fold(1.0, f64::max)
+    table.mix.iter().map(ratio).fold(1.0, f64::max)
 }
 
 impl Stream {

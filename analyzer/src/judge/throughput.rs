@@ -10,6 +10,7 @@ use crate::stats::likelihood::{PairCounts, RatioLikelihood};
 
 use super::evidence::Pairing;
 use super::judgement::{Comparison, Effect, EffectMeasure, Finding, Side};
+use super::served::Served;
 use super::table::{Part, Table};
 use super::wording;
 
@@ -56,15 +57,15 @@ fn share_then_and_now(table: &Table<'_>) -> PairCounts {
         return pair;
     }
     let (middle, last) = (table.clock.start + third, table.clock.end - third);
-    for row in table.all().filter(|row| row.side != Part::Aside && row.window >= middle) {
-        let (all, canary) = if row.window >= last {
+    for Served { spot, requests } in table.served.iter().filter(|served| served.spot.side != Part::Aside && served.spot.window >= middle) {
+        let (all, canary) = if spot.window >= last {
             (&mut pair.canary_requests, &mut pair.canary_events)
         } else {
             (&mut pair.baseline_requests, &mut pair.baseline_events)
         };
-        *all += row.requests;
-        if row.side == Part::Canary {
-            *canary += row.requests;
+        *all += requests;
+        if spot.side == Part::Canary {
+            *canary += requests;
         }
     }
     pair
@@ -73,18 +74,18 @@ fn share_then_and_now(table: &Table<'_>) -> PairCounts {
 /// Requests of the whole service in a window, in the last third of the rollout and before it.
 fn rate_then_and_now(table: &Table<'_>) -> PairCounts {
     let third = table.clock.end.saturating_sub(table.clock.start) / 3;
-    let first_known = table.all().map(|row| row.window).min().unwrap_or(table.clock.start);
+    let first_known = table.served.first().map_or(table.clock.start, |first| first.spot.window);
     let history = table.clock.start.saturating_sub(first_known);
     let mut pair = PairCounts::default();
     if third < 2 || history < 2 {
         return pair;
     }
     (pair.canary_requests, pair.baseline_requests) = (third as f64, history as f64);
-    for row in table.all() {
-        if row.window >= table.clock.end - third {
-            pair.canary_events += row.requests;
-        } else if row.window < table.clock.start {
-            pair.baseline_events += row.requests;
+    for Served { spot, requests } in &table.served {
+        if spot.window >= table.clock.end - third {
+            pair.canary_events += requests;
+        } else if spot.window < table.clock.start {
+            pair.baseline_events += requests;
         }
     }
     pair

@@ -85,10 +85,10 @@ struct Cost {
     cpu_us: f64,
     rate: f64,
     bytes: f64,
-    peak_mb: f64,
+    peak_mib: f64,
 }
 
-const COLUMNS: &str = "CPU us/record   records/s   B/record   peak MB   (medians of 5)";
+const COLUMNS: &str = "CPU us/record   records/s   B/record   peak MiB   (medians of 5)";
 
 impl Cost {
     /// Processor time until all of it is committed.
@@ -107,7 +107,7 @@ impl Cost {
             cpu_us,
             rate: records as f64 / outcome.took.as_secs_f64(),
             bytes: bytes as f64 / rows as f64,
-            peak_mb: server.peak_mb(),
+            peak_mib: server.peak_mib(),
         };
         server.kill();
         cost
@@ -115,7 +115,7 @@ impl Cost {
 
     fn say_median(name: &str, costs: &[Self]) {
         let of = |figure: fn(&Self) -> f64| median(costs.iter().map(figure).collect());
-        let (cpu, rate, bytes, peak) = (of(|cost| cost.cpu_us), of(|cost| cost.rate), of(|cost| cost.bytes), of(|cost| cost.peak_mb));
+        let (cpu, rate, bytes, peak) = (of(|cost| cost.cpu_us), of(|cost| cost.rate), of(|cost| cost.bytes), of(|cost| cost.peak_mib));
         say(&format!("  {name:18} {cpu:14.2} {rate:11.0} {bytes:10.1} {peak:9.0}"));
     }
 }
@@ -183,10 +183,10 @@ async fn sustained() {
     let (rows, bytes) = server.committed("spans");
     assert_eq!(rows, spans, "each span is there once");
     say(&format!(
-        "sustained 60 s: {:.0} spans/s, CPU {cpu:.2} us/span, {:.1} B/span, peak {:.0} MB, refused {}",
+        "sustained 60 s: {:.0} spans/s, CPU {cpu:.2} us/span, {:.1} B/span, peak {:.0} MiB, refused {}",
         spans as f64 / outcome.took.as_secs_f64(),
         bytes as f64 / rows as f64,
-        server.peak_mb(),
+        server.peak_mib(),
         outcome.refused_retryable,
     ));
 }
@@ -198,12 +198,12 @@ async fn latency() {
         let outcome = load::open_loop(&server, payload(batch, 1), rate, Duration::from_secs(30)).await;
         let at = |q: f64| percentile(&outcome, q);
         say(&format!(
-            "latency at {rate:.0} spans/s of {batch}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, refused {}, peak {:.0} MB",
+            "latency at {rate:.0} spans/s of {batch}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, refused {}, peak {:.0} MiB",
             at(0.5),
             at(0.99),
             at(1.0),
             outcome.refused_retryable + outcome.refused_for_good,
-            server.peak_mb(),
+            server.peak_mib(),
         ));
     }
 }
@@ -224,14 +224,14 @@ async fn overload() {
         rates.push(spans as f64 / outcome.took.as_secs_f64());
         server.wait_for("spans", spans);
         say(&format!(
-            "{} connections with {} in flight: {:.0} spans/s acknowledged and committed, refused {} for now and {} for good, p99 {:.0} ms, peak {:.0} MB",
+            "{} connections with {} in flight: {:.0} spans/s acknowledged and committed, refused {} for now and {} for good, p99 {:.0} ms, peak {:.0} MiB",
             crowd.connections,
             crowd.in_flight,
             rates[rates.len() - 1],
             outcome.refused_retryable,
             outcome.refused_for_good,
             percentile(&outcome, 0.99),
-            server.peak_mb(),
+            server.peak_mib(),
         ));
     }
     say(&format!("overload: {:.0} % of the rate without it", 100.0 * rates[1] / rates[0]));

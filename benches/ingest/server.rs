@@ -117,8 +117,8 @@ impl Server {
         Duration::from_secs_f64(ticks / TICKS_PER_SECOND)
     }
 
-    /// The most memory it ever had, in MB.
-    pub(crate) fn peak_mb(&self) -> f64 {
+    /// The most memory it ever had, in MiB.
+    pub(crate) fn peak_mib(&self) -> f64 {
         let status = self.read("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0

@@ -53,7 +53,7 @@ bench-ingest: need-rust ## What a record costs, what the server holds out, and a
 	$(CARGO) bench --locked --bench ingest --no-run
 	OTLP2PARQUET="$$(sh benches/ingest/peers.sh $(CARGO_TARGET_DIR)/peers)" taskset -c 1 $(CARGO) bench --locked --bench ingest -- $(SCENARIO)
 
-bench-judge: need-rust ## How often the judge is wrong and how soon right, on simulated rollouts, beside Kayenta's; by hand. RUNS=200 TABLE="detection cost only=storms"
+bench-judge: need-rust ## How often the judge is wrong and how soon right, on simulated rollouts, beside Kayenta's; by hand. RUNS=200 TABLE="detection parts only=storms"
 	$(CARGO) bench --locked --profile dev --bench judge -- $(or $(RUNS),200) $(TABLE)
 
 bench-wal: need-rust ## What writing a group of the log costs, by the way it is done; by hand.

@@ -3,7 +3,7 @@
 use haldane_analyzer::judge::CulpritKind;
 use haldane_analyzer::policy::Policy;
 
-use crate::trial::{Outcome, Share, on_logs, outcomes, policy, without_margin};
+use crate::trial::{Outcome, Share, at_best, on_logs, outcomes, policy, without_margin};
 use crate::world::{Fault, World};
 use crate::{Ask, say};
 
@@ -91,13 +91,14 @@ pub(crate) fn detection(ask: &Ask) {
 
 /// What each part of the noise costs: how faults are found without it, and with more history.
 pub(crate) fn parts(ask: &Ask) {
-    say(&format!("\n## Errors within the hour with all of the noise but one part of it, of {} each, and the median time\n", ask.runs));
+    say(&format!("\n## What each part of the noise costs: found within the hour, of {} each, and the median time\n", ask.runs));
     say("| noise | × 3, 1 %, 50/50 | × 5, 0.1 %, 10/90 |");
     say("| --- | --- | --- |");
     let all = mixed();
     let worlds = [
         ("all of it", all.clone()),
         ("all of it, two hours of history", World { history: 720, ..all.clone() }),
+        ("bursts alone", World { burst: all.burst, ..World::default() }),
         ("without storms", World { storms: 0.0, ..all.clone() }),
         ("without bursts", World { burst: 1.0, ..all.clone() }),
         ("without drift", World { drift: 0.0, ..all.clone() }),
@@ -105,11 +106,14 @@ pub(crate) fn parts(ask: &Ask) {
     ];
     for (name, world) in worlds.into_iter().filter(|(name, _)| ask.wants(name, "")) {
         let thin = World { error_rate: 0.001, ramp: vec![(0, 0.1)], ..world.clone() };
-        let found = [(world, 3.0), (thin, 5.0)].map(|(world, factor)| {
-            let world = World { fault: Fault::Errors { factor, from: 0 }, ..world };
-            Share::of(&outcomes(&world, &policy("error_rate"), ask.runs), |one| one.rollback).timed()
-        });
-        say(&format!("| {name} | {} | {} |", found[0], found[1]));
+        let worlds = [(world, 3.0), (thin, 5.0)].map(|(world, factor)| World { fault: Fault::Errors { factor, from: 0 }, ..world });
+        let found = worlds.each_ref().map(|world| Share::of(&outcomes(world, &policy("error_rate"), ask.runs), |one| one.rollback));
+        say(&format!("| {name} | {} | {} |", found[0].timed(), found[1].timed()));
+        if name == "bursts alone" {
+            let margins = [0.25, 0.5];
+            let known = [0, 1].map(|at| Share::of(&at_best(&worlds[at], margins[at], ask.runs), |one| one.rollback));
+            say(&format!("| … by one who knows how bursty they are | {} | {} |", known[0].timed(), known[1].timed()));
+        }
     }
 }
 

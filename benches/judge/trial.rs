@@ -4,9 +4,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use haldane_analyzer::compare::wilson_interval;
-use haldane_analyzer::judge::{Culprit, Decision, judge};
+use haldane_analyzer::judge::{Culprit, Decision, Role, judge};
 use haldane_analyzer::policy::{CheckOverride, Policy, PolicyOverrides};
 use haldane_analyzer::recorded::{self, Judge};
+use haldane_analyzer::vectors;
+use serde_json::json;
 
 use crate::world::{WINDOWS, World};
 
@@ -14,6 +16,7 @@ use crate::world::{WINDOWS, World};
 const KAYENTA_EVERY: i64 = 30;
 
 /// What came of one course.
+#[derive(Default)]
 pub(crate) struct Outcome {
     /// Minutes until it was rolled back,
     pub(crate) rollback: Option<f64>,
@@ -75,10 +78,35 @@ pub(crate) fn outcomes(world: &World, policy: &Policy, runs: u64) -> Vec<Outcome
     done.into_inner().expect("all threads have ended")
 }
 
+/// What could be seen at best where errors are bursty and nothing else is noisy: by the same e-process beyond the same margin (a quarter, or half of a thousandth,
+/// which is half of a rate of a thousandth), told how bursty they are.
+pub(crate) fn at_best(world: &World, margin: f64, runs: u64) -> Vec<Outcome> {
+    // Of groups whose size is geometric with this mean: their mean square by their mean.
+    let phi = 2.0 * world.burst - 1.0;
+    let of_seed = |seed: u64| {
+        let mut course = world.course(seed);
+        let evidence = course.up_to(WINDOWS);
+        let mut windows = vec![[0.0; 4]; usize::try_from(WINDOWS).expect("a few hundred")];
+        for cell in evidence.cells.iter().filter(|cell| cell.at >= evidence.started_at) {
+            let window = cell.at.since(evidence.started_at).as_secs() / evidence.window.as_secs();
+            let side = if cell.cohort == Role::Canary { 0 } else { 2 };
+            let counts = &mut windows[usize::try_from(window).expect("of the hour")];
+            counts[side] += cell.requests as f64;
+            counts[side + 1] += cell.errors as f64;
+        }
+        let vector = json!({"function": "eprocess", "input": {"windows": windows, "margin": margin, "phi": phi}});
+        let answer = vectors::compute(&serde_json::from_value(json!({"vectors": [vector]})).expect("a vector"));
+        let ln_e = answer["results"][0]["result"]["ln_e"].as_array().cloned().unwrap_or_default();
+        let found = ln_e.iter().position(|ln_e| ln_e.as_f64().is_some_and(|ln_e| ln_e >= -Policy::default().alpha().ln()));
+        Outcome { rollback: found.map(|window| (window + 1) as f64 / 6.0), ..Outcome::default() }
+    };
+    (1..=runs).map(of_seed).collect()
+}
+
 fn outcome(world: &World, policy: &Policy, seed: u64) -> Outcome {
     let mut course = world.course(seed);
     let minutes = |window: i64| Some(window as f64 / 6.0);
-    let mut outcome = Outcome { rollback: None, promotion: None, kayenta: None, culprits: Vec::new(), detectable: None };
+    let mut outcome = Outcome::default();
     for window in 1..=WINDOWS {
         let evidence = course.up_to(window);
         if outcome.rollback.is_none() {

@@ -48,7 +48,7 @@ impl<'a> Buckets<'a> {
         self.above_each([index], scale).sum()
     }
 
-    /// The same for each of some buckets, the highest of them first.
+    /// The same for each of some buckets, whose indices have to fall.
     pub(super) fn above_each(&self, indices: impl IntoIterator<Item = i64>, scale: i32) -> impl Iterator<Item = f64> {
         let shift = (self.scale - scale).clamp(0, 31);
         let (mut below, mut sum) = (self.filled, 0_u64);
@@ -107,6 +107,7 @@ mod tests {
         assert_eq!((above(i64::MAX, -10), above(i64::MIN, -10)), (0.0, 11.0));
         let each: Vec<f64> = buckets.above_each([5, 4, 0, -1, -1, -9], 1).collect();
         assert_eq!(each, [0.0, 8.0, 8.0, 10.0, 10.0, 11.0]);
+        assert_eq!(buckets.above_each([2, 0, -2, -3], 0).collect::<Vec<_>>(), [0.0, 8.0, 10.0, 11.0]);
     }
 
     #[test]

@@ -66,13 +66,13 @@ pub(super) struct InstanceCounts {
 /// Windows are joined until both cohorts served in them, up to this many.
 const JOINED_MAX: i64 = 6;
 
-/// Counts rows into a stratum. Rows come sorted by window.
+/// Counts rows into strata, one after the other. The rows of one come sorted by window.
 pub(super) struct StratumBuilder {
     stratum: Stratum,
     joiner: Joiner,
     pairing: Pairing,
     open: Option<Run>,
-    /// By instance and part: where its counts are.
+    /// By instance and part: where its counts are in the stratum.
     places: Vec<usize>,
 }
 
@@ -86,10 +86,9 @@ struct Run {
 }
 
 impl StratumBuilder {
-    pub(super) fn new(table: &Table<'_>, operation: usize) -> Self {
-        let stratum = Stratum { operation, ..Stratum::default() };
+    pub(super) fn new(table: &Table<'_>) -> Self {
         let places = vec![usize::MAX; 3 * table.instances.len()];
-        Self { stratum, joiner: Joiner::default(), pairing: table.pairing, open: None, places }
+        Self { stratum: Stratum::default(), joiner: Joiner::default(), pairing: table.pairing, open: None, places }
     }
 
     pub(super) fn add(&mut self, table: &Table<'_>, spot: Spot, counts: RowCounts) {
@@ -105,7 +104,7 @@ impl StratumBuilder {
             run.halves[half].add(counts);
         }
         let stratum = &mut self.stratum;
-        let place = &mut self.places[3 * spot.instance as usize + spot.side as usize];
+        let place = &mut self.places[place(spot.instance, spot.side)];
         if *place == usize::MAX {
             *place = stratum.instances.len();
             stratum.instances.push(InstanceCounts { instance: spot.instance, part: spot.side, requests: 0.0, events: 0.0 });
@@ -136,12 +135,22 @@ impl StratumBuilder {
         }
     }
 
-    pub(super) fn finish(mut self) -> Stratum {
+    /// What was added is the stratum of an operation; the next one begins.
+    pub(super) fn finish(&mut self, operation: usize) -> Stratum {
         self.close();
-        let (pairs, promote_pairs) = self.joiner.finish(self.pairing);
+        let stratum = std::mem::take(&mut self.stratum);
+        for instance in &stratum.instances {
+            // These only, not all: operations may be as many as instances.
+            self.places[place(instance.instance, instance.part)] = usize::MAX;
+        }
+        let (pairs, promote_pairs) = std::mem::take(&mut self.joiner).finish(self.pairing);
         let compared = pairs.iter().fold(PairCounts::default(), |sum, pair| sum.plus(pair));
-        Stratum { pairs, promote_pairs, compared, ..self.stratum }
+        Stratum { operation, pairs, promote_pairs, compared, ..stratum }
     }
+}
+
+fn place(instance: u32, part: Part) -> usize {
+    3 * instance as usize + part as usize
 }
 
 impl Stratum {

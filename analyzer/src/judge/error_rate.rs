@@ -35,8 +35,8 @@ pub(super) fn compare_errors(table: &Table<'_>, policy: &Policy) -> (Comparison,
 
 /// Requests and errors.
 fn count(table: &Table<'_>, left_out: LeftOut<'_>) -> Counts {
+    let mut stratum = StratumBuilder::new(table);
     let of_operation = |operation: usize| {
-        let mut stratum = StratumBuilder::new(table, operation);
         for row in &table.rows[operation] {
             let spot = row.spot();
             if left_out.has(&spot) {
@@ -45,7 +45,7 @@ fn count(table: &Table<'_>, left_out: LeftOut<'_>) -> Counts {
             let events = row.errors * left_out.factor(&spot);
             stratum.add(table, spot, RowCounts { requests: row.requests, events, promote_events: events });
         }
-        stratum.finish()
+        stratum.finish(operation)
     };
     let serves = |stratum: &Stratum| stratum.canary.expected > 0.0 || stratum.known.expected > 0.0;
     Counts { strata: (0..table.operations.len()).map(of_operation).filter(serves).collect() }

@@ -162,7 +162,7 @@ fn probe(gate: &Gate, evidence: &Evidence, failures: u32) -> Comparison {
 fn traffic(gate: &Gate, table: &Table<'_>, least: f64) -> Comparison {
     let seconds = table.clock.duration(table.clock.end.saturating_sub(table.clock.start)).as_secs_f64();
     let per_second = |part| {
-        let (requests, _) = count(table, part, |row| (row.requests, 0.0));
+        let requests = table.served.iter().filter(|served| served.spot.side == part).map(|served| served.requests).sum();
         Side { value: (seconds > 0.0).then(|| requests / seconds), events: 0.0, requests }
     };
     let canary = per_second(Part::Canary);

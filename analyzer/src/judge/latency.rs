@@ -72,6 +72,7 @@ pub(super) struct Threshold {
 pub(super) fn compare_latency(table: &Table<'_>, policy: &Policy) -> (Vec<OperationDurations>, Vec<QuantileAnswer>) {
     let mut durations = Vec::with_capacity(table.operations.len());
     let mut warms_up_anywhere = false;
+    let mut builders: Vec<StratumBuilder> = policy.quantiles.iter().map(|_| StratumBuilder::new(table)).collect();
     let mut quantiles: Vec<(Vec<Threshold>, Counts)> = policy.quantiles.iter().map(|_| (Vec::new(), Counts::default())).collect();
     for operation in (0..table.operations.len()).filter(|operation| !table.rows[*operation].is_empty()) {
         let scale = table.scales[operation];
@@ -79,7 +80,7 @@ pub(super) fn compare_latency(table: &Table<'_>, policy: &Policy) -> (Vec<Operat
         warms_up_anywhere |= compared.warms_up;
         let learnt = learn(table, policy, operation, (scale, compared));
         let thresholds: Vec<Threshold> = learnt.iter().copied().flatten().collect();
-        let (known, strata) = count(table, operation, (scale, compared), &thresholds);
+        let (known, strata) = count(table, operation, (scale, compared), &thresholds, &mut builders);
         durations.push(known);
         let of_learnt = quantiles.iter_mut().zip(&learnt).filter(|(_, threshold)| threshold.is_some());
         for (((of_quantile, counts), _), (threshold, stratum)) in of_learnt.zip(thresholds.into_iter().zip(strata)) {
@@ -146,9 +147,9 @@ fn count(
     operation: usize,
     (scale, compared): (i32, Compared),
     thresholds: &[Threshold],
+    strata: &mut [StratumBuilder],
 ) -> (OperationDurations, Vec<Stratum>) {
     let mut known = OperationDurations { operation, scale, baseline: Durations::new(scale), canary: Durations::new(scale) };
-    let mut strata: Vec<StratumBuilder> = thresholds.iter().map(|_| StratumBuilder::new(table, operation)).collect();
     let mut cuts = [false, true].map(|is_canary| Cuts::new(thresholds, is_canary));
     for row in table.rows[operation].iter().filter(|row| compared.has(table, row)) {
         let durations = table.durations(row);
@@ -159,25 +160,25 @@ fn count(
         }
         let requests = row.timed;
         let counts = cuts[usize::from(row.side == Part::Canary)].count(durations, scale);
-        for ([events, promote_events], stratum) in counts.iter().zip(&mut strata) {
+        for ([events, promote_events], stratum) in counts.iter().zip(&mut *strata) {
             stratum.add(table, row.spot(), RowCounts { requests, events: *events, promote_events: *promote_events });
         }
     }
-    (known, strata.into_iter().map(StratumBuilder::finish).collect())
+    (known, thresholds.iter().zip(strata).map(|(_, stratum)| stratum.finish(operation)).collect())
 }
 
-/// The buckets above which a cohort's requests are counted: by quantile against the rollback margin and against the promotion margin.
+/// The buckets above which a cohort's requests are counted: by threshold that was learnt, against the rollback margin and against the promotion margin.
 struct Cuts {
-    /// The highest first, with the quantile and the margin.
+    /// The highest first, with the threshold and which of its margins.
     indices: Vec<(i64, usize, usize)>,
     counts: Vec<[f64; 2]>,
 }
 
 impl Cuts {
     fn new(thresholds: &[Threshold], is_canary: bool) -> Self {
-        let of = |(quantile, threshold): (usize, &Threshold)| {
+        let of = |(place, threshold): (usize, &Threshold)| {
             let margins = if is_canary { [threshold.margin, threshold.promote_margin] } else { [0, 0] };
-            [(threshold.bucket + margins[0], quantile, 0), (threshold.bucket + margins[1], quantile, 1)]
+            [0, 1].map(|which| (threshold.bucket + margins[which], place, which))
         };
         let mut indices: Vec<_> = thresholds.iter().enumerate().flat_map(of).collect();
         indices.sort_by_key(|(index, ..)| std::cmp::Reverse(*index));
@@ -186,8 +187,8 @@ impl Cuts {
 
     fn count(&mut self, durations: Buckets<'_>, scale: i32) -> &[[f64; 2]] {
         let above = durations.above_each(self.indices.iter().map(|(index, ..)| *index), scale);
-        for ((_, quantile, margin), above) in self.indices.iter().zip(above) {
-            self.counts[*quantile][*margin] = above;
+        for ((_, place, which), above) in self.indices.iter().zip(above) {
+            self.counts[*place][*which] = above;
         }
         &self.counts
     }
@@ -234,7 +235,7 @@ fn first_windows<'a>(table: &Table<'_>, rows: impl Iterator<Item = &'a Row>, sca
             }
             window = row.window;
         }
-        let waited = row.window - table.clock.start;
+        let waited = row.window.saturating_sub(table.clock.start);
         if waited >= patience && learnt.total() >= LEARN_MIN {
             return Some(learnt);
         }
@@ -321,8 +322,9 @@ pub(super) fn shift_interval(
     let judged: Vec<(&Threshold, &OperationDurations, PairCounts)> = thresholds
         .iter()
         .filter_map(|threshold| {
-            let known = durations.iter().find(|known| known.operation == threshold.operation)?;
-            let stratum = answer.strata.iter().find(|stratum| stratum.operation == threshold.operation)?;
+            // Both in the order of operations.
+            let known = &durations[durations.binary_search_by_key(&threshold.operation, |known| known.operation).ok()?];
+            let stratum = &answer.strata[answer.strata.binary_search_by_key(&threshold.operation, |stratum| stratum.operation).ok()?];
             (stratum.compared.canary_requests > 0.0 && known.canary.total() > 0.0).then_some((threshold, known, stratum.compared))
         })
         .collect();

@@ -18,12 +18,12 @@ mod trace_id;
 
 mod counts;
 mod durations;
+mod served;
 mod table;
 
 mod lone;
 mod noise;
 mod rates;
-mod served;
 mod settle;
 mod storms;
 

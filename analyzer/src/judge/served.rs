@@ -19,44 +19,45 @@ pub(super) struct Served {
 
 /// Adds up what cells of different operations served. They may come in any order; those of a window are best one after the other.
 pub(super) struct ServedSums {
-    window: i64,
-    /// Of the window, by part and instance.
+    /// Of the latest window, by part and instance.
     open: Vec<Option<f64>>,
-    /// Which of these there are.
-    touched: Vec<usize>,
+    /// Where there are such.
+    touched: Vec<Spot>,
     instances: usize,
     closed: Vec<Served>,
 }
 
-const PARTS: [Part; 3] = [Part::Canary, Part::Baseline, Part::Aside];
-
 impl ServedSums {
     pub(super) fn new(instances: usize) -> Self {
-        Self { window: i64::MIN, open: vec![None; PARTS.len() * instances], touched: Vec::new(), instances, closed: Vec::new() }
+        Self { open: vec![None; 3 * instances], touched: Vec::new(), instances, closed: Vec::new() }
     }
 
     pub(super) fn add(&mut self, spot: Spot, requests: f64) {
-        if spot.window != self.window {
+        if self.touched.last().is_some_and(|last| last.window != spot.window) {
             self.close();
-            self.window = spot.window;
         }
-        let place = spot.side as usize * self.instances + spot.instance as usize;
+        let place = self.place(&spot);
         match &mut self.open[place] {
             Some(sum) => *sum += requests,
-            none => {
+            none @ None => {
                 *none = Some(requests);
-                self.touched.push(place);
+                self.touched.push(spot);
             }
         }
     }
 
+    fn place(&self, spot: &Spot) -> usize {
+        spot.side as usize * self.instances + spot.instance as usize
+    }
+
     fn close(&mut self) {
-        // Parts and instances in their order.
-        self.touched.sort_unstable();
-        for (place, instance) in self.touched.drain(..).filter_map(|place| Some((place, u32::try_from(place % self.instances).ok()?))) {
-            let spot = Spot { window: self.window, side: PARTS[place / self.instances], instance };
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        for spot in touched.drain(..) {
+            let place = self.place(&spot);
             self.closed.extend(self.open[place].take().map(|requests| Served { spot, requests }));
         }
+        self.touched = touched;
     }
 
     /// Sorted by spot, each of which is there once.
@@ -66,7 +67,9 @@ impl ServedSums {
         self.closed.sort_by_key(|served| served.spot);
         self.closed.dedup_by(|later, first| {
             let is_same = later.spot == first.spot;
-            first.requests += if is_same { later.requests } else { 0.0 };
+            if is_same {
+                first.requests += later.requests;
+            }
             is_same
         });
         self.closed

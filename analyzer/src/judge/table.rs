@@ -19,7 +19,7 @@ pub(super) struct Table<'a> {
     pub(super) instances: Vec<Arc<str>>,
     /// Rows by operation, each sorted by window.
     pub(super) rows: Vec<Vec<Row>>,
-    /// What the rows of all operations served, sorted.
+    /// What the rows of all operations served, sorted; zero where cells say that nothing was served.
     pub(super) served: Vec<Served>,
     /// By operation: what baseline and canary served of it.
     pub(super) mix: Vec<[f64; 2]>,
@@ -161,6 +161,7 @@ impl<'a> Table<'a> {
             let seen = &mut seen[instance as usize];
             *seen = Seen { first: seen.first.min(window), is_baseline: seen.is_baseline || side != Part::Canary };
             let (row, rows) = (Row { window, side, instance, requests, errors, timed, place }, &mut rows[operation]);
+            // Whole numbers that are small enough for sums to be exact in any order.
             served.add(row.spot(), requests);
             is_sorted &= rows.last().is_none_or(|last| last.order() <= row.order());
             rows.push(row);
@@ -188,7 +189,7 @@ impl<'a> Table<'a> {
 
     /// Whether the row's instance began less than this long before it.
     pub(super) fn is_young(&self, row: &Row, age: Duration) -> bool {
-        self.born[row.instance as usize].is_some_and(|born| row.window - born < self.clock.windows(age))
+        self.born[row.instance as usize].is_some_and(|born| row.window.saturating_sub(born) < self.clock.windows(age))
     }
 
     /// The number of an instance that serves requests.

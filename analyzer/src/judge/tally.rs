@@ -61,12 +61,12 @@ impl Exposure {
 
     /// The stream as counts.
     pub(super) fn stratum(&self, table: &Table<'_>, number: usize, stream: &Stream, left_out: LeftOut<'_>) -> Stratum {
-        let mut stratum = StratumBuilder::new(table, number);
+        let mut stratum = StratumBuilder::new(table);
         for Served { spot, requests } in self.served.iter().filter(|served| !left_out.has(&served.spot)) {
             let events = stream.0.get(spot).copied().unwrap_or(0.0).min(COUNT_MAX) * left_out.factor(spot);
             stratum.add(table, *spot, RowCounts { requests: *requests, events, promote_events: events });
         }
-        stratum.finish()
+        stratum.finish(number)
     }
 
     /// All requests, and what of the stream was seen with them.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::*;
 use super::world::World;
 use crate::policy::Policy;
-use haldane_store::ExponentialHistogram;
+use haldane_store::{ExponentialHistogram, UnixNanos};
 
 /// Counts that no service has: nothing, everything, more errors than requests, histograms that do not add up.
 fn corrupt(cell: &mut Cell, how: u8, number: u64) {
@@ -63,4 +63,33 @@ fn a_canary_that_fell_silent_is_not_promoted() {
     let half = evidence.started_at.plus(evidence.window * 20);
     evidence.cells.retain(|cell| cell.cohort == Role::Baseline || cell.at < half);
     assert!(!promotes(&evidence));
+}
+
+#[test]
+fn a_canary_of_which_is_said_that_it_serves_nothing_is_silent_too() {
+    let mut evidence = World { windows: 120, ..World::default() }.evidence();
+    let half = evidence.started_at.plus(evidence.window * 20);
+    evidence.cells.change(|cell| {
+        if cell.cohort == Role::Canary && cell.at >= half {
+            *cell = Cell { instance: "idle".into(), requests: 0, errors: 0, durations: ExponentialHistogram::new(6), ..cell.clone() };
+        }
+    });
+    let judgement = judge(&Policy::default(), &evidence);
+    let Decision::Continue { doubts, .. } = judgement.decision else { panic!("{:?}", judgement.decision) };
+    assert!(doubts.iter().any(|doubt| matches!(doubt, Doubt::Silent { .. })), "{doubts:?}");
+    assert_eq!(judgement.canary.instances, 3, "one that served nothing does not count");
+}
+
+#[test]
+fn windows_at_both_ends_of_time_are_no_panic() {
+    let mut evidence = World { windows: 6, ..World::default() }.evidence();
+    let last = evidence.until.minus(evidence.window);
+    evidence.cells.change(|cell| match cell.instance.ends_with('0') {
+        true => cell.at = UnixNanos::new(i64::MIN),
+        false => cell.at = if cell.at == last { UnixNanos::new(i64::MAX - 1) } else { cell.at },
+    });
+    evidence.window = std::time::Duration::from_nanos(1);
+    evidence.until = UnixNanos::new(i64::MAX);
+    let judgement = judge(&Policy::default(), &evidence);
+    assert!(!judgement.ln_risk.is_nan());
 }

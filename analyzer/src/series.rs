@@ -61,19 +61,23 @@ pub(crate) struct Increase {
     pub(crate) reset: bool,
 }
 
-/// What a cumulative point adds to the one before it; `None` when nobody can tell, and for a point that was sent twice.
+/// What a cumulative point adds to the one before it; `None` when nobody can tell, and for a point that was sent twice. A total that began at the very time of
+/// a point began at an unknown one, and adds nothing yet (OpenTelemetry, metrics data model, "cumulative streams: handling unknown start time").
 ///
 /// `known_from` is the time from which on all points of the series were looked at.
 pub(crate) fn increase(before: Option<&Point>, point: &Point, known_from: Option<i64>) -> Option<Increase> {
     let Some(before) = before else {
-        // The first point counts in full when its total began where we look.
-        let start = point.start.filter(|start| known_from.is_none_or(|from| *start >= from))?;
+        // The first point counts in full when its total began where we look. One that began at its own time began nobody knows when.
+        let start = point.start.filter(|start| *start < point.time && known_from.is_none_or(|from| *start >= from))?;
         return Some(Increase { start, values: point.values.clone(), reset: false });
     };
     if point.time <= before.time {
         return None;
     }
     let began_anew = point.start.filter(|start| before.start.is_some_and(|earlier| *start != earlier) && *start >= before.time);
+    if began_anew == Some(point.time) {
+        return None;
+    }
     match point.values.since(&before.values).filter(|_| began_anew.is_none()) {
         Some(values) => Some(Increase { start: before.time, values, reset: false }),
         None => Some(Increase { start: began_anew.unwrap_or(before.time), values: point.values.clone(), reset: true }),
@@ -120,7 +124,8 @@ impl TwoSided {
     fn since(&self, earlier: &Self) -> Option<Self> {
         let (mut now, mut before) = (self.clone(), earlier.clone());
         // Raising the one may take it past the other, as a bucket is moved as a whole.
-        while now.zero_threshold.total_cmp(&before.zero_threshold).is_ne() {
+        // A threshold that is no number is past nothing.
+        while now.zero_threshold < before.zero_threshold || before.zero_threshold < now.zero_threshold {
             let threshold = now.zero_threshold.max(before.zero_threshold);
             now.raise_zero_to(threshold);
             before.raise_zero_to(threshold);
@@ -163,6 +168,7 @@ mod tests {
         assert_eq!(added(increase(None, &point(50, 100, 7), None)), Some((50, 7, false)));
         assert_eq!(added(increase(None, &point(30, 100, 7), Some(40))), None);
         assert_eq!(added(increase(None, &Point { start: None, ..point(0, 100, 7) }, Some(40))), None);
+        assert_eq!(added(increase(None, &point(100, 100, 7), Some(40))), None, "nobody knows when it began");
     }
 
     #[test]
@@ -172,6 +178,9 @@ mod tests {
         assert_eq!(added(increase(Some(&before), &point(150, 200, 9), None)), Some((150, 9, true)), "a new start, though the value grew");
         assert_eq!(added(increase(Some(&before), &point(0, 200, 3), None)), Some((100, 3, true)), "less, though the start is the old one");
         assert_eq!(added(increase(Some(&before), &point(0, 100, 7), None)), None, "sent twice");
+        let resumed = point(200, 200, 1_000);
+        assert_eq!(added(increase(Some(&before), &resumed, None)), None, "nobody knows when it began");
+        assert_eq!(added(increase(Some(&resumed), &point(200, 300, 1_007), None)), Some((200, 7, false)), "but what it adds is known");
         let unknown = Point { start: None, ..point(0, 200, 9) };
         assert_eq!(added(increase(Some(&before), &unknown, None)), Some((100, 2, false)));
         let falling = |value| Values::Int { value, monotonic: false };
@@ -187,6 +196,21 @@ mod tests {
             side.record(if value.abs() <= zero_threshold { 0.0 } else { value.abs() });
         }
         histogram
+    }
+
+    #[test]
+    fn thresholds_that_are_no_numbers_come_to_an_end() {
+        let odd = [f64::NAN, -f64::NAN, -0.0, 0.0, -1.0, f64::NEG_INFINITY, f64::INFINITY];
+        for (before, now) in odd.iter().flat_map(|a| odd.iter().map(move |b| (*a, *b))) {
+            let [before, now] = [(before, [1.0, 2.0].as_slice()), (now, &[1.0, 2.0, 3.0])].map(|(threshold, values)| {
+                let histogram = two_sided(values, 3, 0.0);
+                TwoSided { zero_threshold: threshold, ..histogram }
+            });
+            // Nothing but zero lies below infinity, so that one contradicts itself.
+            let is_sane = ![now.zero_threshold, before.zero_threshold].contains(&f64::INFINITY);
+            let since = now.since(&before);
+            assert!(!is_sane || since.as_ref().is_some_and(|since| since.positive.count() == 1), "{since:?}");
+        }
     }
 
     proptest! {

@@ -14,6 +14,8 @@ use super::value::check_text;
 use super::wire::Irregular;
 use crate::request::Signal;
 
+/// What a row takes beside what its record says: a record may be two bytes long.
+const ROW_BYTES: usize = 64;
 const TRACE_ID_BYTES: usize = 16;
 const SPAN_ID_BYTES: usize = 8;
 
@@ -93,7 +95,7 @@ pub(super) fn check(signal: Signal, body: &[u8]) -> Result<Tally, Irregular> {
             Scope::parse(frame.scope)?.check()?;
             check_text(frame.schema_url)?;
             let shared = group.resource.len() + group.schema_url.len() + frame.scope.len() + frame.schema_url.len();
-            tally.repeat(shared, tally.kept - before);
+            tally.repeat(shared + ROW_BYTES, tally.kept - before);
             Ok(())
         })
     })?;
@@ -123,7 +125,8 @@ fn check_metric<'a>(message: &'a [u8], lists: &mut PointLists<'a>, tally: &mut T
 }
 
 fn span_fault(span: &Span<'_>) -> Option<RecordFault> {
-    id_fault("trace_id", span.trace_id, TRACE_ID_BYTES).or_else(|| id_fault("span_id", span.span_id, SPAN_ID_BYTES))
+    let parent = || given_id_fault("parent_span_id", span.parent_span_id, SPAN_ID_BYTES);
+    id_fault("trace_id", span.trace_id, TRACE_ID_BYTES).or_else(|| id_fault("span_id", span.span_id, SPAN_ID_BYTES)).or_else(parent)
 }
 
 /// Whether a span that was checked becomes a row.
@@ -133,9 +136,8 @@ pub(crate) fn keeps_span(span: &Span<'_>, lists: &SpanLists<'_>) -> bool {
 
 /// A log record may have no ids, but not ids of another length.
 pub(crate) fn log_fault(record: &LogRecord<'_>) -> Option<RecordFault> {
-    let given = |what, id: &[u8], bytes| if id.is_empty() { None } else { id_fault(what, id, bytes) };
-    given("trace_id", record.trace_id, TRACE_ID_BYTES)
-        .or_else(|| given("span_id", record.span_id, SPAN_ID_BYTES))
+    given_id_fault("trace_id", record.trace_id, TRACE_ID_BYTES)
+        .or_else(|| given_id_fault("span_id", record.span_id, SPAN_ID_BYTES))
         .or_else(|| time_fault(record.time_unix_nano.max(record.observed_time_unix_nano)))
 }
 
@@ -150,6 +152,11 @@ pub(crate) fn keeps_point(point: &Point<'_>, lists: &PointLists<'_>) -> bool {
 
 fn id_fault(what: &'static str, id: &[u8], bytes: usize) -> Option<RecordFault> {
     (id.len() != bytes).then_some(RecordFault::Id { what, bytes, found: id.len() })
+}
+
+/// Of an id that may be left out.
+fn given_id_fault(what: &'static str, id: &[u8], bytes: usize) -> Option<RecordFault> {
+    if id.is_empty() { None } else { id_fault(what, id, bytes) }
 }
 
 fn time_fault(latest: u64) -> Option<RecordFault> {

@@ -32,6 +32,8 @@ pub(crate) struct Metric<'a> {
     pub(crate) description: &'a [u8],
     pub(crate) unit: &'a [u8],
     pub(crate) metadata: Vec<Attribute<'a>>,
+    /// As it came.
+    metadata_bytes: usize,
     pub(crate) series: Option<Series<'a>>,
 }
 
@@ -73,7 +75,9 @@ impl<'a> Metric<'a> {
                     continue;
                 }
                 METADATA => {
-                    metric.metadata.push(Attribute::parse(fields.bytes()?)?);
+                    let message = fields.bytes()?;
+                    metric.metadata_bytes += message.len();
+                    metric.metadata.push(Attribute::parse(message)?);
                     continue;
                 }
                 GAUGE => MetricType::Gauge,
@@ -98,8 +102,7 @@ impl<'a> Metric<'a> {
 
     /// Bytes that each of its points repeats.
     pub(crate) fn shared_bytes(&self) -> usize {
-        let metadata: usize = self.metadata.iter().map(|attribute| attribute.key.len() + 16).sum();
-        self.name.len() + self.description.len() + self.unit.len() + metadata
+        self.name.len() + self.description.len() + self.unit.len() + self.metadata_bytes + 16 * self.metadata.len()
     }
 }
 

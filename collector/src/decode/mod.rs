@@ -118,6 +118,16 @@ fn rewrite(signal: Signal, body: Bytes) -> Result<Bytes, DecodeError> {
 }
 
 fn from_json(signal: Signal, body: &[u8]) -> Result<Bytes, DecodeError> {
+    match read_json(signal, body) {
+        Err(error @ json::JsonError::Syntax(_)) => match json::with_whole_characters(body) {
+            Some(mended) => Ok(read_json(signal, &mended)?),
+            None => Err(error.into()),
+        },
+        read => Ok(read?),
+    }
+}
+
+fn read_json(signal: Signal, body: &[u8]) -> Result<Bytes, json::JsonError> {
     Ok(match signal {
         Signal::Traces => json::traces(body)?.encode_to_vec(),
         Signal::Metrics => json::metrics(body)?.encode_to_vec(),

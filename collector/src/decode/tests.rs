@@ -1,9 +1,12 @@
 use haldane_store::TableName;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use proptest::prelude::*;
 
 use super::*;
 use crate::tests::fixture::{
-    RECEIVED, attribute, json as json_request, log, logs_of, protobuf, published, rows_of_checked, span, text, traces_of,
+    RECEIVED, attribute, json as json_request, log, logs_of, metrics, metrics_of, protobuf, published, rows_of_checked, span, text,
+    traces_of,
 };
 use crate::tests::oracle::{self, Records};
 use crate::tests::{generate, to_json};
@@ -17,12 +20,13 @@ fn what_can_never_be_stored_is_left_out_and_counted() {
         Span { trace_id: vec![1, 2, 3], ..span() },
         span(),
         Span { span_id: Vec::new(), ..span() },
+        Span { parent_span_id: vec![7], ..span() },
         Span { end_time_unix_nano: u64::MAX, ..span() },
     ];
     let checked = decode(&protobuf(&Records::Traces(traces_of(spans))), LIMIT).unwrap();
     let rejected = checked.rejected.clone().unwrap();
-    assert_eq!((checked.kept, rejected.count), (1, 3));
-    assert_eq!(rejected.message, "3 spans can never be stored and were left out; the first: trace_id must have 16 bytes, not 3");
+    assert_eq!((checked.kept, rejected.count), (1, 4));
+    assert_eq!(rejected.message, "4 spans can never be stored and were left out; the first: trace_id must have 16 bytes, not 3");
     let checked_alone = decode(&protobuf(&Records::Traces(traces_of(vec![span()]))), LIMIT).unwrap();
     assert_eq!(rows_of_checked(&[checked]), rows_of_checked(&[checked_alone]));
 
@@ -41,6 +45,33 @@ fn a_small_body_that_expands_without_end_is_refused() {
     let request = protobuf(&Records::Traces(request));
     assert!(matches!(decode(&request, 50_000_000), Err(DecodeError::Expands { bytes, .. }) if bytes > 100_000_000));
     assert!(decode(&request, 200_000_000).is_ok());
+}
+
+#[test]
+fn what_the_metadata_of_a_metric_says_is_counted_for_each_point() {
+    let mut metric = metrics().remove(0);
+    metric.metadata.push(attribute("about", text(&"x".repeat(100_000))));
+    let Some(Data::Gauge(gauge)) = &mut metric.data else { panic!("{metric:?}") };
+    gauge.data_points = vec![gauge.data_points[0].clone(); 1000];
+    let request = protobuf(&Records::Metrics(metrics_of(vec![metric])));
+    assert!(matches!(decode(&request, 50_000_000), Err(DecodeError::Expands { bytes, .. }) if bytes > 100_000_000));
+}
+
+#[test]
+fn records_of_no_bytes_are_rows_all_the_same() {
+    let request = protobuf(&Records::Logs(logs_of(vec![LogRecord::default(); 100_000])));
+    assert!(request.body.len() < 300_000);
+    assert!(matches!(decode(&request, 5_000_000), Err(DecodeError::Expands { bytes, .. }) if bytes > 6_000_000));
+}
+
+#[test]
+fn text_that_was_cut_within_a_character_is_taken() {
+    let body = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"cut \ud83d"}}]}]}]}"#;
+    let cut = decode(&json_request(Signal::Logs, body), LIMIT).unwrap();
+    let mended = decode(&json_request(Signal::Logs, &body.replace("\\ud83d", "\u{fffd}")), LIMIT).unwrap();
+    assert_eq!(rows_of_checked(&[cut]), rows_of_checked(&[mended]));
+    let broken = decode(&json_request(Signal::Logs, &body.replace("]}]", "]]")), LIMIT).unwrap_err();
+    assert!(matches!(broken, DecodeError::Json(_)), "{broken:?}");
 }
 
 #[test]

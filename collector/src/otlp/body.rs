@@ -160,7 +160,7 @@ async fn collect(body: &mut Body, bytes_max: usize, announced: Announced, admitt
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Cut)?.into_data() else { continue };
         bytes = bytes.saturating_add(data.len());
-        chunks.push_back(data);
+        keep(&mut chunks, data);
         if bytes > most {
             return Err(BodyError::TooLarge { max: bytes_max });
         }
@@ -179,6 +179,21 @@ async fn collect(body: &mut Body, bytes_max: usize, announced: Announced, admitt
     }
     admitted.shrink(reserved - bytes);
     Ok(chunks)
+}
+
+/// A chunk shorter than this is copied: by itself it would hold the whole buffer that it was read into.
+const CHUNK_BYTES_MIN: usize = 4 << 10;
+/// So much is copied into one piece.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+
+fn keep(chunks: &mut VecDeque<Bytes>, data: Bytes) {
+    if data.len() >= CHUNK_BYTES_MIN {
+        return chunks.push_back(data);
+    }
+    let last = chunks.pop_back_if(|last| last.len() < PIECE_BYTES_MAX).unwrap_or_default();
+    let mut piece = last.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
+    piece.extend_from_slice(&data);
+    chunks.push_back(piece.freeze());
 }
 
 /// The first bytes of a body.
@@ -283,4 +298,21 @@ fn join(mut chunks: VecDeque<Bytes>, bytes: usize) -> Bytes {
         whole.extend_from_slice(&chunk);
     }
     whole.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_come_one_by_one_are_kept_together() {
+        let (body, mut chunks) = (Bytes::from(vec![7; 1 << 20]), VecDeque::new());
+        let whole: Vec<u8> = (0_u8..=255).cycle().take(300_000).collect();
+        whole.iter().for_each(|byte| keep(&mut chunks, Bytes::copy_from_slice(&[*byte])));
+        keep(&mut chunks, body.slice(..1 << 16));
+        keep(&mut chunks, body.slice(..10));
+        assert!(chunks.len() < 10, "{}", chunks.len());
+        let bytes = chunks.iter().map(Bytes::len).sum();
+        assert_eq!(join(chunks, bytes), [&whole[..], &body[..(1 << 16) + 10]].concat());
+    }
 }

@@ -14,6 +14,8 @@ use super::operations::Operations;
 pub(super) struct BatchKeys {
     cohorts: Vec<Numbered>,
     by_cohort: HashMap<Cohort, u32, RandomState>,
+    /// The first cohort of each service.
+    by_service: HashMap<String, u32, RandomState>,
     names: Vec<Arc<str>>,
     by_name: HashMap<Arc<str>, u32, RandomState>,
     seen: Vec<SeenOperation>,
@@ -43,8 +45,14 @@ impl BatchKeys {
             return *number;
         }
         let number = short(self.cohorts.len());
-        let service = self.cohorts.iter().position(|known| known.cohort.service_name == cohort.service_name);
-        self.cohorts.push(Numbered { cohort: cohort.clone(), service: service.map_or(number, short) });
+        let service = match self.by_service.get(&cohort.service_name) {
+            Some(first) => *first,
+            None => {
+                self.by_service.insert(cohort.service_name.clone(), number);
+                number
+            }
+        };
+        self.cohorts.push(Numbered { cohort: cohort.clone(), service });
         self.by_cohort.insert(cohort.clone(), number);
         number
     }

@@ -14,6 +14,8 @@ use crate::decode::value::{Attribute, Value, as_text, last_of_each_key};
 
 /// Keys that are remembered; past this all are forgotten and learnt again.
 const KEYS_MAX: usize = 4_096;
+/// The same once they have so many bytes.
+const KEY_BYTES_MAX: usize = 1 << 20;
 
 /// A column for an attribute.
 #[derive(Debug)]
@@ -220,6 +222,7 @@ pub(crate) struct RecordAttributes {
     index: HashTable<u32>,
     hasher: RandomState,
     keys: Vec<Key>,
+    key_bytes: usize,
     /// By position in a record: the key that stood there last. Records of one source have the same keys in the same order.
     guesses: Vec<u32>,
     /// Of the record at hand, by position.
@@ -238,6 +241,7 @@ impl RecordAttributes {
             index: HashTable::new(),
             hasher: RandomState::new(),
             keys: Vec::new(),
+            key_bytes: 0,
             guesses: Vec::new(),
             resolved: Vec::new(),
             ranks: vec![(0, 0); SPAN_AND_LOG_COLUMNS.len()],
@@ -249,7 +253,7 @@ impl RecordAttributes {
     /// Gives a row the attributes of its record.
     pub(crate) fn set(&mut self, row: usize, attributes: &[Attribute<'_>]) {
         self.record += 1;
-        if self.keys.len() > KEYS_MAX {
+        if self.keys.len() > KEYS_MAX || self.key_bytes > KEY_BYTES_MAX {
             self.forget();
         }
         self.resolved.clear();
@@ -308,6 +312,7 @@ impl RecordAttributes {
             Some(number) => *number,
             None => {
                 let number = u32::try_from(self.keys.len()).expect("forgotten long before there are 2^32 keys");
+                self.key_bytes += key.len();
                 self.keys.push(Key { bytes: key.into(), place: RECORD.get(key).copied(), record: 0 });
                 let (keys, hasher) = (&self.keys, &self.hasher);
                 self.index.insert_unique(hash, number, |number| hasher.hash_one(&*keys[*number as usize].bytes));
@@ -324,7 +329,8 @@ impl RecordAttributes {
     }
 
     fn forget(&mut self) {
-        self.keys.clear();
+        self.keys = Vec::new();
+        self.key_bytes = 0;
         self.index.clear();
         self.guesses.clear();
     }

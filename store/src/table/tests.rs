@@ -6,7 +6,7 @@ use datafusion::prelude::SessionContext;
 use super::*;
 
 /// `rows` rows of a table, null but for date, time and service.
-fn batch(table: TableName, service: &str, times: &[i64]) -> RecordBatch {
+pub(super) fn batch(table: TableName, service: &str, times: &[i64]) -> RecordBatch {
     let schema = table.schema();
     let columns = schema
         .fields()

@@ -60,3 +60,28 @@ fn parse(body: &[u8]) -> Result<Tape<'_>, JsonError> {
     }
     Tape::parse(body).map_err(JsonError::Syntax)
 }
+
+/// The body with U+FFFD for each half of a character, if there is such a half: a script that cuts a text after so many units writes them, and no
+/// reader of JSON in Rust takes them.
+pub(crate) fn with_whole_characters(body: &[u8]) -> Option<Vec<u8>> {
+    let unit_at = |at: usize| {
+        let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut mended: Option<Vec<u8>> = None;
+    let mut at = 0;
+    while let Some(found) = body.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\\')) {
+        let next = at + found;
+        at = match (unit_at(next), unit_at(next + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => next + 12,
+            (Some(0xd800..=0xdfff), _) => {
+                mended.get_or_insert_with(|| body.to_vec())[next..next + 6].copy_from_slice(b"\\ufffd");
+                next + 6
+            }
+            (Some(_), _) => next + 6,
+            // What follows is no beginning of an escape.
+            (None, _) => next + 2,
+        };
+    }
+    mended
+}

@@ -1,6 +1,7 @@
 //! Reading JSON values by key, with errors that name the place. Missing, `null` and a field's default are the same, as in proto3.
 
 use std::fmt;
+use std::mem::size_of;
 
 use super::tape::Item;
 use crate::{base64, hex};
@@ -146,7 +147,13 @@ impl<'v, 'p> Object<'v, 'p> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };
         let place = Place::Key(self.place, key);
         let items = value.items().ok_or_else(|| place.must_be("a list"))?;
-        items.enumerate().map(|(index, item)| read(item, &Place::Index(&place, index))).collect()
+        let read_one = |(index, item): (usize, Item<'v>)| {
+            if !item.has_room_for(size_of::<T>()) {
+                return Err(place.must_be("shorter: what the body holds would take too much memory"));
+            }
+            read(item, &Place::Index(&place, index))
+        };
+        items.enumerate().map(read_one).collect()
     }
 }
 

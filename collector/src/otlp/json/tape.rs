@@ -1,13 +1,23 @@
 //! A JSON text as a flat list of its values, text in place: a tree of maps takes many times the memory of the text.
 
+use std::cell::Cell;
 use std::fmt;
+use std::mem::size_of;
 
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
 /// The values of a JSON text, each container before what it holds; in objects, keys before their values.
 #[derive(Debug)]
-pub(super) struct Tape<'b>(Vec<Entry<'b>>);
+pub(super) struct Tape<'b> {
+    entries: Vec<Entry<'b>>,
+    /// The memory that what is read of it may still take.
+    left: Cell<usize>,
+}
+
+/// A body and what is read of it may take so much memory, and some times the body's own length more: `{}` is two bytes and becomes a span of hundreds.
+const BYTES_MIN: usize = 256 << 20;
+const BODY_FACTOR: usize = 4;
 
 #[derive(Debug)]
 enum Entry<'b> {
@@ -24,33 +34,35 @@ enum Entry<'b> {
 
 impl<'b> Tape<'b> {
     pub(super) fn parse(body: &'b [u8]) -> Result<Self, serde_json::Error> {
-        let mut entries = Vec::new();
+        let bytes_max = BYTES_MIN.saturating_add(body.len().saturating_mul(BODY_FACTOR));
+        let (mut entries, entries_max) = (Vec::new(), bytes_max / size_of::<Entry<'_>>());
         let mut text = serde_json::Deserializer::from_slice(body);
-        Recorder(&mut entries).deserialize(&mut text)?;
+        Recorder { entries: &mut entries, entries_max }.deserialize(&mut text)?;
         text.end()?;
-        Ok(Self(entries))
+        let left = bytes_max.saturating_sub(entries.len() * size_of::<Entry<'_>>());
+        Ok(Self { entries, left: Cell::new(left) })
     }
 
     /// A text that is `null`.
     pub(super) fn null() -> Self {
-        Self(vec![Entry::Null])
+        Self { entries: vec![Entry::Null], left: Cell::new(0) }
     }
 
     pub(super) fn root(&self) -> Item<'_> {
-        Item { entries: &self.0, at: 0 }
+        Item { tape: self, at: 0 }
     }
 }
 
 /// A value on a tape.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Item<'v> {
-    entries: &'v [Entry<'v>],
+    tape: &'v Tape<'v>,
     at: usize,
 }
 
 impl<'v> Item<'v> {
     fn entry(&self) -> &'v Entry<'v> {
-        &self.entries[self.at]
+        &self.tape.entries[self.at]
     }
 
     /// The place behind it and all it holds.
@@ -59,6 +71,13 @@ impl<'v> Item<'v> {
             Entry::Array(end) | Entry::Object(end) => *end as usize,
             Entry::Null | Entry::Bool(_) | Entry::Number(_) | Entry::Text(_) | Entry::Unescaped(_) => self.at + 1,
         }
+    }
+
+    /// Whether there is room for something of this size that is read of it.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        let left = self.tape.left.get().checked_sub(bytes);
+        self.tape.left.set(left.unwrap_or(0));
+        left.is_some()
     }
 
     pub(super) fn is_null(&self) -> bool {
@@ -104,10 +123,10 @@ impl<'v> Item<'v> {
     }
 
     fn children(&self) -> impl Iterator<Item = Item<'v>> + use<'v> {
-        let (entries, end) = (self.entries, self.end());
+        let (tape, end) = (self.tape, self.end());
         let mut at = self.at + 1;
         std::iter::from_fn(move || {
-            let child = Item { entries, at };
+            let child = Item { tape, at };
             (at < end).then(|| {
                 at = child.end();
                 child
@@ -117,17 +136,28 @@ impl<'v> Item<'v> {
 }
 
 /// Writes a value down as it is read.
-struct Recorder<'t, 'b>(&'t mut Vec<Entry<'b>>);
+struct Recorder<'t, 'b> {
+    entries: &'t mut Vec<Entry<'b>>,
+    entries_max: usize,
+}
 
 impl<'b> Recorder<'_, 'b> {
-    fn push<E: Error>(self, entry: Entry<'b>) -> Result<(), E> {
-        self.0.push(entry);
+    fn push<E: Error>(&mut self, entry: Entry<'b>) -> Result<(), E> {
+        if self.entries.len() >= self.entries_max {
+            return Err(E::custom("there are too many values"));
+        }
+        self.entries.push(entry);
         Ok(())
     }
 
     /// Where the next value will stand.
     fn next<E: Error>(&self) -> Result<u32, E> {
-        u32::try_from(self.0.len()).map_err(|_| E::custom("there are too many values"))
+        u32::try_from(self.entries.len()).map_err(|_| E::custom("there are too many values"))
+    }
+
+    /// For a value inside of this one.
+    fn inside(&mut self) -> Recorder<'_, 'b> {
+        Recorder { entries: self.entries, entries_max: self.entries_max }
     }
 }
 
@@ -146,51 +176,51 @@ impl<'b> Visitor<'b> for Recorder<'_, 'b> {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
+    fn visit_unit<E: Error>(mut self) -> Result<(), E> {
         self.push(Entry::Null)
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+    fn visit_bool<E: Error>(mut self, value: bool) -> Result<(), E> {
         self.push(Entry::Bool(value))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+    fn visit_u64<E: Error>(mut self, number: u64) -> Result<(), E> {
         self.push(Entry::Number(number.into()))
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+    fn visit_i64<E: Error>(mut self, number: i64) -> Result<(), E> {
         self.push(Entry::Number(number.into()))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+    fn visit_f64<E: Error>(mut self, number: f64) -> Result<(), E> {
         // JSON has no other numbers than finite ones.
         let number = Number::from_f64(number).ok_or_else(|| E::custom("a number that is not finite"))?;
         self.push(Entry::Number(number))
     }
 
-    fn visit_borrowed_str<E: Error>(self, text: &'b str) -> Result<(), E> {
+    fn visit_borrowed_str<E: Error>(mut self, text: &'b str) -> Result<(), E> {
         self.push(Entry::Text(text))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+    fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
         self.push(Entry::Unescaped(text.into()))
     }
 
-    fn visit_seq<A: SeqAccess<'b>>(self, mut list: A) -> Result<(), A::Error> {
-        let at = self.0.len();
-        self.0.push(Entry::Array(0));
-        while list.next_element_seed(Recorder(self.0))?.is_some() {}
-        self.0[at] = Entry::Array(self.next()?);
+    fn visit_seq<A: SeqAccess<'b>>(mut self, mut list: A) -> Result<(), A::Error> {
+        let at = self.entries.len();
+        self.push(Entry::Array(0))?;
+        while list.next_element_seed(self.inside())?.is_some() {}
+        self.entries[at] = Entry::Array(self.next()?);
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'b>>(self, mut object: A) -> Result<(), A::Error> {
-        let at = self.0.len();
-        self.0.push(Entry::Object(0));
-        while object.next_key_seed(Recorder(self.0))?.is_some() {
-            object.next_value_seed(Recorder(self.0))?;
+    fn visit_map<A: MapAccess<'b>>(mut self, mut object: A) -> Result<(), A::Error> {
+        let at = self.entries.len();
+        self.push(Entry::Object(0))?;
+        while object.next_key_seed(self.inside())?.is_some() {
+            object.next_value_seed(self.inside())?;
         }
-        self.0[at] = Entry::Object(self.next()?);
+        self.entries[at] = Entry::Object(self.next()?);
         Ok(())
     }
 }

@@ -27,6 +27,26 @@ fn integers_are_taken_as_strings_and_as_numbers() {
 }
 
 #[test]
+fn half_a_character_becomes_a_replacement_character() {
+    let mended = |text: &str| with_whole_characters(text.as_bytes()).map(|mended| String::from_utf8(mended).unwrap());
+    assert_eq!(mended(r#"{"a":"cut \ud83d"}"#).as_deref(), Some(r#"{"a":"cut \ufffd"}"#));
+    assert_eq!(mended(r#"["\ude00\ud83d\ud83d\uDE00x","\uD83d\n"]"#).as_deref(), Some(r#"["\ufffd\ufffd\ud83d\uDE00x","\ufffd\n"]"#));
+    for whole in [r#"["\ud83d\ude00"]"#, r#"["\\ud83d","\\","\u00e4"]"#, r#"["\ud8"#, r#"["\"#, "[]", ""] {
+        assert_eq!(mended(whole), None, "{whole}");
+    }
+}
+
+#[test]
+fn objects_of_two_bytes_do_not_become_gigabytes() {
+    let spans = |count: usize| format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}{{}}]}}]}}]}}"#, "{},".repeat(count));
+    assert_eq!(traces(spans(10_000).as_bytes()).unwrap().resource_spans[0].scope_spans[0].spans.len(), 10_001);
+    let error = traces(spans(3_000_000).as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("resourceSpans[0].scopeSpans[0].spans must be shorter"), "{error}");
+    let values = format!("[{}0]", "0,".repeat(20_000_000));
+    assert!(traces(values.as_bytes()).unwrap_err().to_string().contains("too many values"));
+}
+
+#[test]
 fn doubles_have_names_for_what_json_cannot_write() {
     assert!(matches!(value(r#"{"doubleValue":"NaN"}"#), Some(Value::DoubleValue(number)) if number.is_nan()));
     assert_eq!(value(r#"{"doubleValue":"-Infinity"}"#), Some(Value::DoubleValue(f64::NEG_INFINITY)));

@@ -57,6 +57,11 @@ async fn p1_very_many_keys_or_envelopes_take_no_quadratic_time() {
     }
     // Resources and scopes of two bytes each, and then the same one over and over with a span in between.
     survives(&served, PROTOBUF, [0x0a, 0].repeat(400_000)).await;
+    let services =
+        (0..10_000).map(|n| format!(r#"{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{n}"}}}}]}}}}"#));
+    let body = format!(r#"{{"resourceSpans":[{}]}}"#, services.collect::<Vec<_>>().join(","));
+    assert!(body.len() < 1 << 20);
+    survives(&served, JSON, body.into_bytes()).await;
     survives(&served, PROTOBUF, one_span().repeat(500)).await;
     expect(
         &served.tables,

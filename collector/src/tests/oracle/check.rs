@@ -87,12 +87,16 @@ fn span_fault(span: &Span) -> Option<String> {
     let times = [span.start_time_unix_nano, span.end_time_unix_nano];
     id_fault("trace_id", &span.trace_id, TRACE_ID_BYTES)
         .or_else(|| id_fault("span_id", &span.span_id, SPAN_ID_BYTES))
+        .or_else(|| given("parent_span_id", &span.parent_span_id, SPAN_ID_BYTES))
         .or_else(|| time_fault(times.into_iter().chain(span.events.iter().map(|event| event.time_unix_nano))))
+}
+
+fn given(what: &str, id: &[u8], bytes: usize) -> Option<String> {
+    if id.is_empty() { None } else { id_fault(what, id, bytes) }
 }
 
 /// A log record may have no ids, but not ids of another length.
 fn log_fault(record: &LogRecord) -> Option<String> {
-    let given = |what, id: &[u8], bytes| if id.is_empty() { None } else { id_fault(what, id, bytes) };
     given("trace_id", &record.trace_id, TRACE_ID_BYTES)
         .or_else(|| given("span_id", &record.span_id, SPAN_ID_BYTES))
         .or_else(|| time_fault([record.time_unix_nano, record.observed_time_unix_nano]))

@@ -1,4 +1,4 @@
-//! Writes hot rows as Parquet files: one file for each day, one sorted row group for each group of batches.
+//! Writes hot rows as Parquet files: a file for each day, one sorted row group for each group of batches.
 //!
 //! Always holds: a file is whole and durable, and so is its name, before anybody is told of it. What was begun and not ended is deleted.
 
@@ -13,8 +13,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use arrow::array::{Array as _, AsArray as _};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array as _, AsArray as _, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{Date32Type, Field, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -94,46 +94,57 @@ pub(super) struct Written {
 }
 
 impl Written {
+    fn add(&mut self, file: OpenFile) -> Result<(), FileError> {
+        let (file, draft) = file.finish()?;
+        self.files.push(file);
+        self.drafts.push(draft);
+        Ok(())
+    }
+
     /// The files, and where they are: from now on they stay.
     pub(super) fn keep(self) -> (Vec<Add>, Vec<PathBuf>) {
         (self.files, self.drafts.into_iter().map(Draft::keep).collect())
     }
 }
 
-/// Files that are being written: one for each day.
+/// So many files are written at once. Rows come in the order of time, more or less; a request may name any number of days.
+const OPEN_MAX: usize = 4;
+
+/// Files that are being written, one for each day; a day that comes back after many others has another one.
 #[derive(Debug)]
 pub(super) struct Output<'f> {
     table: TableName,
     folder: &'f Path,
-    files: BTreeMap<i32, OpenFile>,
+    open: BTreeMap<i32, OpenFile>,
+    written: Written,
 }
 
 impl<'f> Output<'f> {
     pub(super) fn new(table: TableName, folder: &'f Path) -> Self {
-        Self { table, folder, files: BTreeMap::new() }
+        Self { table, folder, open: BTreeMap::new(), written: Written::default() }
     }
 
     /// Adds rows of one day, without their column of dates, as one sorted row group.
     pub(super) fn write_group(&mut self, day: i32, batches: &[RecordBatch]) -> Result<(), FileError> {
         let rows = Sorted::of(self.table, batches)?;
-        let mut file = match self.files.remove(&day) {
+        let mut file = match self.open.remove(&day) {
             Some(file) => file,
             None => OpenFile::create(self.folder, day, rows.schema())?,
         };
         file.write(&rows)?;
-        self.files.insert(day, file);
+        self.open.insert(day, file);
+        while self.open.len() > OPEN_MAX
+            && let Some((_, earliest)) = self.open.pop_first()
+        {
+            self.written.add(earliest)?;
+        }
         Ok(())
     }
 
     /// Ends all files and makes them durable.
-    pub(super) fn finish(self) -> Result<Written, FileError> {
-        let mut written = Written::default();
-        for file in self.files.into_values() {
-            let (file, draft) = file.finish()?;
-            written.files.push(file);
-            written.drafts.push(draft);
-        }
-        Ok(written)
+    pub(super) fn finish(mut self) -> Result<Written, FileError> {
+        std::mem::take(&mut self.open).into_values().try_for_each(|file| self.written.add(file))?;
+        Ok(self.written)
     }
 }
 
@@ -177,17 +188,15 @@ fn by_day(batches: &[RecordBatch]) -> Result<BTreeMap<i32, Vec<RecordBatch>>, Ar
     for rows in batches {
         let at = rows.schema().index_of(DATE)?;
         let days = rows.column(at).as_primitive_opt::<Date32Type>().ok_or_else(|| ArrowError::SchemaError("date is no date".to_owned()))?;
-        let mut distinct: Vec<i32> = days.values().to_vec();
-        distinct.dedup();
-        distinct.sort_unstable();
-        distinct.dedup();
-        for day in &distinct {
-            let mut of_day = match distinct.len() {
-                1 => rows.clone(),
-                _ => filter_record_batch(rows, &days.iter().map(|found| Some(found == Some(*day))).collect())?,
-            };
-            of_day.remove_column(at);
-            by_day.entry(*day).or_default().push(of_day);
+        let mut rest = rows.clone();
+        rest.remove_column(at);
+        let mut order: Vec<u32> = (0..).take(rows.num_rows()).collect();
+        let day_of = |row: &u32| days.value(*row as usize);
+        order.sort_by_key(day_of);
+        for of_day in order.chunk_by(|a, b| day_of(a) == day_of(b)) {
+            let is_all = of_day.len() == rows.num_rows();
+            let taken = if is_all { rest.clone() } else { take_record_batch(&rest, &UInt32Array::from(of_day.to_vec()))? };
+            of_day.first().into_iter().for_each(|row| by_day.entry(day_of(row)).or_default().push(taken.clone()));
         }
     }
     Ok(by_day)

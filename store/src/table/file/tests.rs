@@ -110,3 +110,23 @@ fn values_that_no_row_has_are_left_out() {
     let dictionary = pages.get_next_page().unwrap().unwrap();
     assert_eq!((dictionary.num_values(), &dictionary.buffer()[..]), (2, &b"\x01\0\0\0c\x01\0\0\0a"[..]));
 }
+
+#[test]
+fn rows_of_very_many_days_need_few_open_files() {
+    const DAY: i64 = 86_400_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let times: Vec<i64> = (0..200).map(|row| (row * 37 % 100) * DAY + row).collect();
+    let rows = crate::table::tests::batch(TableName::Spans, "shop", &times);
+    let by_day = by_day(&with_values(TableName::Spans, &[rows]).unwrap()).unwrap();
+    assert_eq!(by_day.len(), 100);
+    let mut output = Output::new(TableName::Spans, dir.path());
+    for (day, rows) in &by_day {
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 2, "day {day}");
+        output.write_group(*day, rows).unwrap();
+        assert!(output.open.len() <= OPEN_MAX);
+    }
+    // A day that comes back has another file.
+    output.write_group(0, &by_day[&0]).unwrap();
+    let (files, _) = output.finish().unwrap().keep();
+    assert_eq!(files.len(), 101);
+}

@@ -49,23 +49,24 @@ fn time_of(evidence: &Evidence) -> Duration {
 }
 
 impl Service {
-    /// Every cell has requests of different durations; the numbers follow from the cell's place.
+    /// Every cell has requests of different durations; the numbers follow from the cell's place. In the order in which evidence is gathered: by window, cohort and names.
     fn evidence(&self) -> Evidence {
         let start = 1_800_000_000;
         let windows = HOUR / self.window_seconds;
         let mut cells = Cells::default();
-        for (window, operation, instance) in
-            (0..windows).flat_map(|w| (0..self.operations).flat_map(move |o| (0..self.instances).map(move |i| (w, o, i))))
-        {
+        let half = self.instances / 2;
+        let of_cohort = |from: i64| (0..self.operations).flat_map(move |operation| (from..from + half).map(move |at| (operation, at)));
+        let of_window = |window: i64| of_cohort(0).chain(of_cohort(half)).map(move |(operation, instance)| (window, operation, instance));
+        for (window, operation, instance) in (0..windows).flat_map(of_window) {
             let mut durations = ExponentialHistogram::new(6);
             for request in 0..self.requests {
                 durations.record(1e6 * (20 + (window * 7 + operation * 13 + instance * 29 + request * 31) % 100) as f64);
             }
             cells.push(&Cell {
                 at: UnixNanos::from_seconds(start + self.window_seconds * window),
-                cohort: if 2 * instance < self.instances { Role::Baseline } else { Role::Canary },
-                operation: format!("GET /{operation}").into(),
-                instance: format!("i{instance}").into(),
+                cohort: if instance < half { Role::Baseline } else { Role::Canary },
+                operation: format!("GET /{operation:04}").into(),
+                instance: format!("i{instance:03}").into(),
                 requests: durations.count(),
                 errors: u64::from((window + operation + instance) % 40 == 0),
                 durations,

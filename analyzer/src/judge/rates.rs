@@ -112,7 +112,10 @@ pub(super) fn compare(table: &Table<'_>, counts: &Counts, question: &RateQuestio
         let own = measure.of_operation(stratum);
         let ln_e = ln_evidence(&likelihood, own.rollback, Side::Above);
         together.merge(&likelihood);
-        equal.merge(&RatioLikelihood::new(&stratum.pairs, 0.0));
+        match *null {
+            0.0 => equal.merge(&likelihood),
+            _ => equal.merge(&RatioLikelihood::new(&stratum.pairs, 0.0)),
+        }
         promote.merge(&RatioLikelihood::new(&stratum.promote_pairs, question.promote_null));
         let compared = stratum.compared;
         if compared.canary_requests > 0.0 && compared.baseline_requests > 0.0 {

@@ -17,8 +17,10 @@ use crate::wanted::Wanted;
 
 /// A batch is sealed once its rows take at most about this many bytes,
 pub(crate) const BATCH_BYTES_MAX: u64 = 28 << 20;
-/// when each takes so many beside its own text: its places in dictionaries, its numbers. What all records of a resource share stands there once.
+/// when each takes so many beside its own text: its places in dictionaries, its numbers.
 const ROW_BYTES: u64 = 160;
+/// It is sealed too when what records share, and each row has for itself, takes this many beside them. One request may take as many as it may expand to.
+const REPEATED_BYTES_MAX: usize = 28 << 20;
 
 /// A durable request on its way to the tables.
 #[derive(Debug)]
@@ -67,17 +69,20 @@ impl Batcher {
         self.hurry.clone()
     }
 
-    /// Adds a request's rows to those tables that want them; publishes when the batch is full.
-    pub(crate) fn append(&mut self, durable: &Durable, wanted: Wanted) {
+    /// Adds a request's rows to those tables that want them; publishes when the batch is full, and says whether it was.
+    pub(crate) fn append(&mut self, durable: &Durable, wanted: Wanted) -> bool {
         if let Err(Irregular) = self.rows.append(&durable.checked, durable.received, wanted) {
             tracing::error!(sequence = durable.sequence, "a request that had been checked could not be read to its end: this is a bug");
         }
         self.through = durable.sequence;
         self.bytes += durable.checked.body.len() as u64 + durable.checked.kept * ROW_BYTES;
         self.opened.get_or_insert_with(Instant::now);
-        if self.rows.count() >= self.limits.rows || self.bytes >= BATCH_BYTES_MAX {
+        let full =
+            self.rows.count() >= self.limits.rows || self.bytes >= BATCH_BYTES_MAX || self.rows.repeated_bytes() >= REPEATED_BYTES_MAX;
+        if full {
             self.publish();
         }
+        full
     }
 
     /// Makes what has been collected visible.

@@ -145,6 +145,9 @@ pub enum DamagePolicy {
     MoveAside,
 }
 
+/// A larger request could become more text in one column than a batch holds (2 GiB).
+const REQUEST_BYTES_MOST: usize = 256 << 20;
+
 impl CollectorConfig {
     /// What cannot work, one sentence each.
     pub fn mistakes(&self) -> Vec<String> {
@@ -163,7 +166,9 @@ impl CollectorConfig {
         ];
         let own = least.into_iter().filter(|(_, found, least)| found < least);
         let own = own.map(|(name, found, least)| format!("collector.{name} = {found}: it has to be at least {least}"));
-        own.chain(self.upkeep.mistakes().into_iter().map(|mistake| format!("collector.upkeep.{mistake}"))).collect()
+        let most = (self.request_bytes_max > REQUEST_BYTES_MOST)
+            .then(|| format!("collector.request_bytes_max = {}: it has to be at most {REQUEST_BYTES_MOST}", self.request_bytes_max));
+        own.chain(most).chain(self.upkeep.mistakes().into_iter().map(|mistake| format!("collector.upkeep.{mistake}"))).collect()
     }
 
     /// Whether senders are asked who they are, by a token or by a certificate.

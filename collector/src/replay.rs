@@ -112,8 +112,8 @@ pub(crate) async fn replay(
         let mut bytes = 0;
         for record in records {
             bytes += record.request.body.len();
-            replay_record(record, committed, batcher, &mut replayed)?;
-            if bytes >= LOOK_EACH_BYTES {
+            let full = replay_record(record, committed, batcher, &mut replayed)?;
+            if full || bytes >= LOOK_EACH_BYTES {
                 bytes = 0;
                 batcher.publish();
                 flush_large(tables, overflow).await?;
@@ -125,18 +125,18 @@ pub(crate) async fn replay(
     Ok((replayed, recovery.finish()))
 }
 
-fn replay_record(record: Record, committed: Committed, batcher: &mut Batcher, replayed: &mut Replayed) -> Result<(), ReplayError> {
+/// Answers whether a batch was full with it.
+fn replay_record(record: Record, committed: Committed, batcher: &mut Batcher, replayed: &mut Replayed) -> Result<bool, ReplayError> {
     let wanted = committed.wanted(record.sequence);
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let sequence = record.sequence;
     // It was within the limit when it was acknowledged, whatever the limit is now.
     let checked = decode::decode(&record.request, u64::MAX).map_err(|cause| ReplayError::Record { sequence, detail: cause.to_string() })?;
     replayed.requests += 1;
     replayed.records += checked.kept;
-    batcher.append(&Durable { sequence, received: record.received, checked, admitted: None }, wanted);
-    Ok(())
+    Ok(batcher.append(&Durable { sequence, received: record.received, checked, admitted: None }, wanted))
 }
 
 async fn flush_large(tables: &Tables, overflow: Overflow<'_>) -> Result<(), ReplayError> {

@@ -8,7 +8,7 @@ use haldane_api::Rows;
 use haldane_api::http::QueryBody;
 use haldane_collector::Collector;
 use haldane_store::Tables;
-use haldane_store::table::{Access, TablesConfig};
+use haldane_store::table::{Access, FolderLock, TablesConfig};
 
 use super::target::ServerArgs;
 use super::{CliError, Exit, out};
@@ -63,6 +63,8 @@ pub(crate) async fn run(args: QueryArgs) -> Result<Exit, CliError> {
 
 async fn from_folder(folder: &Path, args: &QueryArgs) -> Result<(Vec<u8>, bool), CliError> {
     let dir = tables_in(folder)?;
+    // Beside a running server, rows would be missing that it commits while the tables are opened one after the other.
+    FolderLock::check(folder).map_err(|error| CliError::part(&error))?;
     let tables = Tables::open(&TablesConfig { dir, access: Access::ReadOnly }).await.map_err(|error| CliError::part(&error))?;
     let settings = Config { data: folder.to_owned(), ..Config::default() }.collector_settings();
     Collector::replay_only(&settings, &tables).await.map_err(|error| CliError::part(&error))?;

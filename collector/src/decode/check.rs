@@ -16,6 +16,8 @@ use crate::request::Signal;
 
 /// What a row takes beside what its record says: a record may be two bytes long.
 const ROW_BYTES: usize = 64;
+/// What an event, a link, an exemplar or a quantile takes.
+const ITEM_BYTES: usize = 32;
 const TRACE_ID_BYTES: usize = 16;
 const SPAN_ID_BYTES: usize = 8;
 
@@ -60,9 +62,9 @@ impl Tally {
         }
     }
 
-    fn repeat(&mut self, bytes: usize, rows: u64) {
+    fn repeat(&mut self, bytes: usize, rows: impl TryInto<u64>) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.repeated_bytes = self.repeated_bytes.saturating_add(bytes.saturating_mul(rows));
+        self.repeated_bytes = self.repeated_bytes.saturating_add(bytes.saturating_mul(rows.try_into().unwrap_or(u64::MAX)));
     }
 
     pub(super) fn rejected(&self, signal: Signal) -> Option<Rejected> {
@@ -106,6 +108,7 @@ fn check_spans<'a>(scope: ScopeGroup<'a>, lists: &mut SpanLists<'a>, tally: &mut
     each_span(scope, lists, |span, lists| {
         let latest = span.check(lists)?;
         tally.count(span_fault(span).or_else(|| time_fault(latest)));
+        tally.repeat(ITEM_BYTES, lists.events.len() + lists.links.len());
         Ok(())
     })
 }
@@ -118,6 +121,8 @@ fn check_metric<'a>(message: &'a [u8], lists: &mut PointLists<'a>, tally: &mut T
     series.each_point(lists, |point, lists| {
         let latest = point.check(lists)?;
         tally.count(time_fault(latest).or_else(|| point_fault(point)));
+        tally.repeat(ITEM_BYTES, lists.exemplars.len() + lists.quantiles.len());
+        tally.repeat(size_of::<i64>(), point.packed_bytes());
         Ok::<_, Irregular>(())
     })?;
     tally.repeat(metric.shared_bytes(), tally.kept - before);

@@ -108,7 +108,7 @@ impl<'a> Resource<'a> {
         let mut fields = Fields::of(message);
         while let Some(tag) = fields.tag()? {
             match tag {
-                FIRST => resource.attributes.push(Attribute::parse(fields.bytes()?)?),
+                FIRST => Attribute::add_to(&mut resource.attributes, fields.bytes()?)?,
                 DROPPED => resource.dropped_attributes_count = fields.uint32()?,
                 SCHEMA_URL => resource.entity_refs.push(EntityRef::parse(fields.bytes()?)?),
                 _ => fields.skip_unknown(tag, 3)?,
@@ -184,7 +184,7 @@ impl<'a> Scope<'a> {
             match tag {
                 FIRST => once_text(&mut scope.name, fields.bytes()?)?,
                 SECOND => once_text(&mut scope.version, fields.bytes()?)?,
-                ATTRIBUTES => scope.attributes.push(Attribute::parse(fields.bytes()?)?),
+                ATTRIBUTES => Attribute::add_to(&mut scope.attributes, fields.bytes()?)?,
                 DROPPED => scope.dropped_attributes_count = fields.uint32()?,
                 _ => fields.skip_unknown(tag, 4)?,
             }

@@ -51,7 +51,7 @@ impl<'a> LogRecord<'a> {
         let mut fields = Fields::of(message);
         while let Some(tag) = fields.tag()? {
             match tag {
-                ATTRIBUTES => attributes.push(Attribute::parse(fields.bytes()?)?),
+                ATTRIBUTES => Attribute::add_to(attributes, fields.bytes()?)?,
                 TIME => record.time_unix_nano = fields.fixed64()?,
                 SEVERITY_NUMBER => record.severity_number = fields.int32()?,
                 SEVERITY_TEXT => once_text(&mut record.severity_text, fields.bytes()?)?,

@@ -77,7 +77,7 @@ impl<'a> Metric<'a> {
                 METADATA => {
                     let message = fields.bytes()?;
                     metric.metadata_bytes += message.len();
-                    metric.metadata.push(Attribute::parse(message)?);
+                    Attribute::add_to(&mut metric.metadata, message)?;
                     continue;
                 }
                 GAUGE => MetricType::Gauge,
@@ -265,7 +265,7 @@ impl<'a> Point<'a> {
                 DOUBLE => (point.value_double, point.value_int) = (Some(fields.double()?), None),
                 INT => (point.value_double, point.value_int) = (None, Some(fields.signed64()?)),
                 EXEMPLARS => lists.exemplars.push(fields.bytes()?),
-                ATTRIBUTES => lists.attributes.push(Attribute::parse(fields.bytes()?)?),
+                ATTRIBUTES => Attribute::add_to(&mut lists.attributes, fields.bytes()?)?,
                 FLAGS => point.flags = fields.uint32()?,
                 _ => fields.skip_unknown(tag, 8)?,
             }
@@ -294,7 +294,7 @@ impl<'a> Point<'a> {
                 BUCKET_COUNTS => once(&mut point.bucket_counts, Eights::new(fields.bytes()?)?)?,
                 EXPLICIT_BOUNDS => once(&mut point.explicit_bounds, Eights::new(fields.bytes()?)?)?,
                 EXEMPLARS => lists.exemplars.push(fields.bytes()?),
-                ATTRIBUTES => lists.attributes.push(Attribute::parse(fields.bytes()?)?),
+                ATTRIBUTES => Attribute::add_to(&mut lists.attributes, fields.bytes()?)?,
                 FLAGS => point.flags = fields.uint32()?,
                 MIN => point.min = Some(fields.double()?),
                 MAX => point.max = Some(fields.double()?),
@@ -323,7 +323,7 @@ impl<'a> Point<'a> {
         let mut fields = Fields::of(message);
         while let Some(tag) = fields.tag()? {
             match tag {
-                ATTRIBUTES => lists.attributes.push(Attribute::parse(fields.bytes()?)?),
+                ATTRIBUTES => Attribute::add_to(&mut lists.attributes, fields.bytes()?)?,
                 START => point.start_time_unix_nano = fields.fixed64()?,
                 TIME => point.time_unix_nano = fields.fixed64()?,
                 COUNT => point.count = Some(fields.fixed64()?),
@@ -358,7 +358,7 @@ impl<'a> Point<'a> {
                 COUNT => point.count = Some(fields.fixed64()?),
                 SUM => point.sum = Some(fields.double()?),
                 QUANTILES => lists.quantiles.push(Quantile::parse(fields.bytes()?)?),
-                ATTRIBUTES => lists.attributes.push(Attribute::parse(fields.bytes()?)?),
+                ATTRIBUTES => Attribute::add_to(&mut lists.attributes, fields.bytes()?)?,
                 FLAGS => point.flags = fields.uint32()?,
                 _ => fields.skip_unknown(tag, 8)?,
             }
@@ -382,6 +382,12 @@ impl<'a> Point<'a> {
     pub(crate) fn latest(&self, lists: &PointLists<'_>) -> Result<u64, Irregular> {
         let own = self.time_unix_nano.max(self.start_time_unix_nano);
         lists.exemplars.iter().try_fold(own, |latest, exemplar| Ok(latest.max(Exemplar::parse(exemplar)?.time_unix_nano)))
+    }
+
+    /// Bytes of numbers that stand packed in a point, as short as one byte each, and take eight in a row.
+    pub(crate) fn packed_bytes(&self) -> usize {
+        let side = |side: Option<Buckets<'_>>| side.map_or(0, |buckets| buckets.counts.0.len());
+        side(self.positive) + side(self.negative)
     }
 
     /// A count that no table can hold.
@@ -455,7 +461,7 @@ impl<'a> Exemplar<'a> {
                 INT => (exemplar.value_double, exemplar.value_int) = (None, Some(fields.signed64()?)),
                 SPAN_ID => exemplar.span_id = fields.bytes()?,
                 TRACE_ID => exemplar.trace_id = fields.bytes()?,
-                ATTRIBUTES => exemplar.filtered_attributes.push(Attribute::parse(fields.bytes()?)?),
+                ATTRIBUTES => Attribute::add_to(&mut exemplar.filtered_attributes, fields.bytes()?)?,
                 _ => fields.skip_unknown(tag, 7)?,
             }
         }

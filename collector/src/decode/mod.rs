@@ -14,6 +14,7 @@ mod speaker;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;
+mod weight;
 mod wire;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 
 use crate::otlp::json;
-use crate::request::{Encoding, Request, Signal};
+use crate::request::{Encoding, Request, Signal, objects_bytes_max};
 
 pub(crate) use check::{keeps_point, keeps_span, log_fault};
 pub(crate) use speaker::Speaker;
@@ -61,6 +62,9 @@ pub(crate) enum DecodeError {
     /// A few bytes of resource or scope repeated for very many records.
     #[error("the records with their resource and scope repeated for each would take {bytes} bytes, the limit is {max}: send fewer at once")]
     Expands { bytes: u64, max: u64 },
+    /// Two bytes of protobuf can be a message, and the full decoder makes structs of them all.
+    #[error("the body would take {bytes} bytes when it is decoded, the limit is {max}: send fewer records at once")]
+    Heavy { bytes: usize, max: usize },
     /// The full decoder took it, the walk did not take what that wrote.
     #[error("the body could not be brought into the form that is stored")]
     Unreadable,
@@ -69,7 +73,7 @@ pub(crate) enum DecodeError {
 impl Classified for DecodeError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Protobuf(_) | Self::Json(_) | Self::Expands { .. } => Fault::Invalid,
+            Self::Protobuf(_) | Self::Json(_) | Self::Expands { .. } | Self::Heavy { .. } => Fault::Invalid,
             Self::Unreadable => Fault::Bug,
         }
     }
@@ -109,6 +113,10 @@ fn regular(signal: Signal, body: Bytes) -> Result<(Bytes, check::Tally), DecodeE
 
 /// Protobuf in any form it may have, as an encoder writes it.
 fn rewrite(signal: Signal, body: Bytes) -> Result<Bytes, DecodeError> {
+    let (bytes, max) = (weight::bytes_of(signal, &body), objects_bytes_max(body.len()));
+    if bytes > max {
+        return Err(DecodeError::Heavy { bytes, max });
+    }
     Ok(match signal {
         Signal::Traces => ExportTraceServiceRequest::decode(body)?.encode_to_vec(),
         Signal::Metrics => ExportMetricsServiceRequest::decode(body)?.encode_to_vec(),

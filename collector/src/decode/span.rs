@@ -58,7 +58,7 @@ impl<'a> Span<'a> {
         let mut fields = Fields::of(message);
         while let Some(tag) = fields.tag()? {
             match tag {
-                ATTRIBUTES => lists.attributes.push(Attribute::parse(fields.bytes()?)?),
+                ATTRIBUTES => Attribute::add_to(&mut lists.attributes, fields.bytes()?)?,
                 TRACE_ID => span.trace_id = fields.bytes()?,
                 SPAN_ID => span.span_id = fields.bytes()?,
                 TRACE_STATE => once_text(&mut span.trace_state, fields.bytes()?)?,
@@ -146,7 +146,7 @@ impl<'a> Event<'a> {
             match tag {
                 TIME => event.time_unix_nano = fields.fixed64()?,
                 NAME => once_text(&mut event.name, fields.bytes()?)?,
-                ATTRIBUTES => event.attributes.push(Attribute::parse(fields.bytes()?)?),
+                ATTRIBUTES => Attribute::add_to(&mut event.attributes, fields.bytes()?)?,
                 DROPPED => event.dropped_attributes_count = fields.uint32()?,
                 _ => fields.skip_unknown(tag, 4)?,
             }
@@ -187,7 +187,7 @@ impl<'a> Link<'a> {
                 TRACE_ID => link.trace_id = fields.bytes()?,
                 SPAN_ID => link.span_id = fields.bytes()?,
                 TRACE_STATE => once_text(&mut link.trace_state, fields.bytes()?)?,
-                ATTRIBUTES => link.attributes.push(Attribute::parse(fields.bytes()?)?),
+                ATTRIBUTES => Attribute::add_to(&mut link.attributes, fields.bytes()?)?,
                 DROPPED => link.dropped_attributes_count = fields.uint32()?,
                 FLAGS => link.flags = fields.fixed32()?,
                 _ => fields.skip_unknown(tag, 6)?,

@@ -1,8 +1,12 @@
 use haldane_store::TableName;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{ExponentialHistogram, ExponentialHistogramDataPoint, Metric};
+use opentelemetry_proto::tonic::trace::v1::{Span, span::Event};
 use proptest::prelude::*;
 
+use super::value::Attribute;
 use super::*;
 use crate::tests::fixture::{
     RECEIVED, attribute, json as json_request, log, logs_of, metrics, metrics_of, protobuf, published, rows_of_checked, span, text,
@@ -15,7 +19,6 @@ const LIMIT: u64 = 1 << 40;
 
 #[test]
 fn what_can_never_be_stored_is_left_out_and_counted() {
-    use opentelemetry_proto::tonic::trace::v1::Span;
     let spans = vec![
         Span { trace_id: vec![1, 2, 3], ..span() },
         span(),
@@ -64,6 +67,61 @@ fn records_of_no_bytes_are_rows_all_the_same() {
     assert!(matches!(decode(&request, 5_000_000), Err(DecodeError::Expands { bytes, .. }) if bytes > 6_000_000));
 }
 
+/// Events without a byte, and numbers packed in one byte each.
+#[test]
+fn what_hangs_on_a_record_is_counted_too() {
+    let events = Span { events: vec![Event::default(); 100_000], ..span() };
+    let request = protobuf(&Records::Traces(traces_of(vec![events])));
+    assert!(matches!(decode(&request, 3_000_000), Err(DecodeError::Expands { bytes, .. }) if bytes > 3_200_000));
+    let mut point = ExponentialHistogramDataPoint::default();
+    point.positive.get_or_insert_default().bucket_counts = vec![1; 400_000];
+    let data = Some(Data::ExponentialHistogram(ExponentialHistogram { data_points: vec![point], ..Default::default() }));
+    let request = protobuf(&Records::Metrics(metrics_of(vec![Metric { data, ..Metric::default() }])));
+    assert!(matches!(decode(&request, 3_000_000), Err(DecodeError::Expands { bytes, .. }) if bytes > 3_200_000));
+}
+
+/// Bodies that only the full decoder takes, for the last bytes are a resource in two pieces: its structs are counted before they are made.
+#[test]
+fn what_the_full_decoder_would_make_is_counted_before() {
+    let odd: &[u8] = &[0x0a, 0x04, 0x0a, 0x00, 0x0a, 0x00];
+    for signal in Signal::ALL {
+        let irregular = |messages: usize| {
+            let body = [[0x0a, 0x00].repeat(messages), odd.to_vec()].concat();
+            decode(&Request { signal, encoding: Encoding::Protobuf, body: body.into() }, LIMIT)
+        };
+        assert_eq!(irregular(10).unwrap().kept, 0);
+        assert!(matches!(irregular(1_000_000), Err(DecodeError::Heavy { bytes, .. }) if bytes > 100_000_000), "{signal:?}");
+    }
+    // Spans of two bytes, in one scope of one resource.
+    let spans = [0x12, 0x00].repeat(1_000_000);
+    let scope = nested(0x12, &spans);
+    let body = [nested(0x0a, &scope), odd.to_vec()].concat();
+    let request = Request { signal: Signal::Traces, encoding: Encoding::Protobuf, body: body.into() };
+    assert!(matches!(decode(&request, LIMIT), Err(DecodeError::Heavy { bytes, .. }) if bytes > 300_000_000));
+}
+
+fn nested(tag: u8, message: &[u8]) -> Vec<u8> {
+    let mut outer = vec![tag];
+    prost::encoding::encode_varint(message.len() as u64, &mut outer);
+    outer.extend_from_slice(message);
+    outer
+}
+
+#[test]
+fn attributes_that_say_nothing_take_no_memory_and_stay_one() {
+    let said = |count: usize| {
+        let attributes = vec![KeyValue::default(); count];
+        decode(&protobuf(&Records::Logs(logs_of(vec![LogRecord { attributes, ..log() }]))), LIMIT).unwrap()
+    };
+    let mut list = Vec::new();
+    let fresh = [0x0a, 0x01, b'k'];
+    for message in [&[][..], &[], &fresh, &[], &[], &fresh, &fresh] {
+        Attribute::add_to(&mut list, message).unwrap();
+    }
+    assert_eq!(list.len(), 5);
+    assert_eq!(rows_of_checked(&[said(1)]), rows_of_checked(&[said(1_000)]));
+}
+
 #[test]
 fn text_that_was_cut_within_a_character_is_taken() {
     let body = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"cut \ud83d"}}]}]}]}"#;
@@ -87,18 +145,12 @@ fn values_nested_without_end_are_refused_and_not_followed() {
     let mut value = vec![];
     for _ in 0..20_000 {
         for tag in [0x0a, 0x2a] {
-            let mut outer = vec![tag];
-            prost::encoding::encode_varint(value.len() as u64, &mut outer);
-            outer.append(&mut value);
-            value = outer;
+            value = nested(tag, &value);
         }
     }
     // resource_logs, scope_logs, log_records, body
     for tag in [0x2a, 0x12, 0x12, 0x0a] {
-        let mut outer = vec![tag];
-        prost::encoding::encode_varint(value.len() as u64, &mut outer);
-        outer.append(&mut value);
-        value = outer;
+        value = nested(tag, &value);
     }
     let request = Request { signal: Signal::Logs, encoding: Encoding::Protobuf, body: value.into() };
     assert!(matches!(decode(&request, LIMIT), Err(DecodeError::Protobuf(cause)) if cause.to_string().contains("recursion")));

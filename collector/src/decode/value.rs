@@ -38,6 +38,19 @@ pub(crate) struct Attribute<'a> {
     pub(crate) value: Value<'a>,
 }
 
+impl<'a> Attribute<'a> {
+    /// Adds what a message says to a list. Of those that say nothing one in a row is kept: they are two bytes here, and forty there.
+    #[inline]
+    pub(super) fn add_to(list: &mut Vec<Self>, message: &'a [u8]) -> Result<(), Irregular> {
+        let attribute = Self::parse(message)?;
+        let says_nothing = attribute.key.is_empty() && attribute.value == Value::Empty;
+        if !(says_nothing && list.last() == Some(&attribute)) {
+            list.push(attribute);
+        }
+        Ok(())
+    }
+}
+
 impl<'a> Value<'a> {
     #[inline]
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Irregular> {

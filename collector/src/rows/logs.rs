@@ -9,7 +9,7 @@ use haldane_store::{TableName, UnixNanos};
 use super::attributes::RecordAttributes;
 use super::columns::{Columns, DictionaryColumn, IntegerColumn, PlainColumn, Seal, TimeColumns, batch_of};
 use super::origin::OriginColumns;
-use super::{first_known, set_id, set_text, signed};
+use super::{first_known, given, set_text, set_trace_id, signed};
 use crate::decode::log::LogRecord;
 use crate::decode::value::{Attribute, Value};
 use crate::hex;
@@ -70,9 +70,11 @@ impl LogRows {
         set_text(&mut self.severity_text, row, record.severity_text);
         self.set_body(row, record.body);
         set_text(&mut self.event_name, row, record.event_name);
-        set_id(&mut self.trace_id, row, record.trace_id);
-        if !record.span_id.is_empty() {
-            self.span_id.set_with(row, |text| hex::append(record.span_id, text));
+        if let Some(id) = given(record.trace_id) {
+            set_trace_id(&mut self.trace_id, row, id);
+        }
+        if let Some(id) = given(record.span_id) {
+            self.span_id.set_with(row, |text| hex::append(id, text));
         }
         let times =
             [(&mut self.time_unix_nano, record.time_unix_nano), (&mut self.observed_time_unix_nano, record.observed_time_unix_nano)];

@@ -11,7 +11,7 @@ use super::attributes::{RecordAttributes, push_all};
 use super::columns::{Columns, DictionaryColumn, IntegerColumn, ListRows, MapColumn, PlainColumn, Seal, TimeColumns, batch_of};
 use super::numbers::ValueColumns;
 use super::origin::{OriginColumns, ResourceOrigin, ScopeOrigin};
-use super::{first_known, series, set_text, signed};
+use super::{first_known, given, series, set_text, signed};
 use crate::decode::Irregular;
 use crate::decode::metric::{Exemplar, Metric, Point, PointLists, Series, temporality_name};
 use crate::hex;
@@ -126,6 +126,11 @@ impl MetricRows {
         }
     }
 
+    /// Bytes of what all points of a metric, a scope or a resource share, written out for each.
+    pub(crate) fn repeated_bytes(&self) -> usize {
+        self.origin.repeated_bytes() + self.metric_metadata.bytes()
+    }
+
     /// All rows since the last call, in the columns of `metrics`.
     pub(crate) fn finish(&mut self) -> RecordBatch {
         let seal = Seal::new(std::mem::take(&mut self.rows));
@@ -189,7 +194,7 @@ impl ExemplarColumn {
                 self.value_int.set(self.items, number);
             }
             for (column, id) in [(&mut self.trace_id, exemplar.trace_id), (&mut self.span_id, exemplar.span_id)] {
-                if !id.is_empty() {
+                if let Some(id) = given(id) {
                     column.set_with(self.items, |text| hex::append(id, text));
                 }
             }

@@ -13,6 +13,8 @@ mod spans;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use arrow::record_batch::RecordBatch;
 use haldane_store::{TableName, UnixNanos};
 
@@ -99,6 +101,13 @@ impl Rows {
     /// How many records have been added since the last batch.
     pub(crate) fn count(&self) -> usize {
         self.count
+    }
+
+    /// Bytes of what records share but each row has for itself.
+    pub(crate) fn repeated_bytes(&self) -> usize {
+        let Self { spans, logs, metrics, .. } = self;
+        let origins = [&spans.kept.origin, &spans.dropped.origin, &logs.kept.origin, &logs.dropped.origin];
+        origins.iter().map(|origin| origin.repeated_bytes()).sum::<usize>() + metrics.repeated_bytes()
     }
 
     /// Adds the rows of a request to those tables that want them.
@@ -206,9 +215,16 @@ impl Rows {
     }
 }
 
-/// The first instant that is not zero, which OTLP uses for unknown.
+/// A record's time may lie so far behind its receipt, for archives are sent again,
+const BEHIND_MAX: Duration = Duration::from_secs(3_653 * 86_400);
+/// and so far ahead. A clock that is further off tells nothing, and each day has a file of its own.
+const AHEAD_MAX: Duration = Duration::from_secs(86_400);
+
+/// The first instant that may be true; zero is OTLP's word for unknown.
 fn first_known(instants: impl IntoIterator<Item = u64>, received: UnixNanos) -> UnixNanos {
-    instants.into_iter().find(|nanos| *nanos > 0).map_or(received, |nanos| UnixNanos::new(signed(nanos)))
+    let possible = received.minus(BEHIND_MAX)..=received.plus(AHEAD_MAX);
+    let mut instants = instants.into_iter().filter(|nanos| *nanos > 0).map(|nanos| UnixNanos::new(signed(nanos)));
+    instants.find(|at| possible.contains(at)).unwrap_or(received)
 }
 
 /// A number that was found to fit when it was checked.
@@ -224,12 +240,17 @@ fn set_text(column: &mut DictionaryColumn, row: usize, text: &[u8]) {
     }
 }
 
-/// An id as hex digits, null when it is missing.
+/// An id that may be left out. One of zeros is left out too: OTLP calls it invalid, and some senders write it where they have none.
 #[inline]
-fn set_id(column: &mut DictionaryColumn, row: usize, id: &[u8]) {
+fn given(id: &[u8]) -> Option<&[u8]> {
+    id.iter().any(|byte| *byte != 0).then_some(id)
+}
+
+/// A trace's id as hex digits.
+#[inline]
+fn set_trace_id(column: &mut DictionaryColumn, row: usize, id: &[u8]) {
     match id.as_array() {
         Some(id) => column.set(row, &hex::digits(id)),
-        None if id.is_empty() => {}
         None => column.set(row, hex::encode(id).as_bytes()),
     }
 }

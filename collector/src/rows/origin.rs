@@ -131,6 +131,11 @@ impl OriginColumns {
         }
     }
 
+    /// Bytes of what is written out for each row.
+    pub(crate) fn repeated_bytes(&self) -> usize {
+        self.resource_attributes.bytes() + self.scope_attributes.bytes()
+    }
+
     /// The columns with a name of their own, which stand near the beginning of a table.
     pub(crate) fn finish_promoted_into(&mut self, columns: &mut Columns, seal: &Seal) {
         self.promoted.finish_into(columns, seal);

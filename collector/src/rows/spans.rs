@@ -11,7 +11,7 @@ use haldane_store::{TableName, UnixNanos};
 use super::attributes::{RecordAttributes, push_all};
 use super::columns::{Columns, DictionaryColumn, IntegerColumn, ListRows, MapColumn, PlainColumn, Seal, TimeColumns, batch_of};
 use super::origin::OriginColumns;
-use super::{first_known, set_id, set_text, signed};
+use super::{first_known, given, set_text, set_trace_id, signed};
 use crate::decode::Irregular;
 use crate::decode::span::{Event, Link, Span, SpanLists};
 use crate::hex;
@@ -147,10 +147,10 @@ impl OwnColumns {
 
     #[inline]
     fn set(&mut self, row: usize, span: &Span<'_>) {
-        set_id(&mut self.trace_id, row, span.trace_id);
+        set_trace_id(&mut self.trace_id, row, span.trace_id);
         self.span_id.set_with(row, |text| hex::append(span.span_id, text));
-        if !span.parent_span_id.is_empty() {
-            self.parent_span_id.set_with(row, |text| hex::append(span.parent_span_id, text));
+        if let Some(id) = given(span.parent_span_id) {
+            self.parent_span_id.set_with(row, |text| hex::append(id, text));
         }
         self.name.set(row, span.name);
         self.kind.set(row, kind_name(span.kind).as_bytes());
@@ -256,7 +256,7 @@ impl LinkColumn {
         for link in links {
             let link = Link::parse(link)?;
             for (column, id) in [(&mut self.trace_id, link.trace_id), (&mut self.span_id, link.span_id)] {
-                if !id.is_empty() {
+                if let Some(id) = given(id) {
                     column.set_with(self.items, |text| hex::append(id, text));
                 }
             }

@@ -1,4 +1,5 @@
 use haldane_store::TableName;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
 use crate::tests::fixture::{
@@ -150,4 +151,22 @@ fn a_log_record_without_a_time_has_that_of_its_observation_or_arrival() {
     record.observed_time_unix_nano = 0;
     let row = one_row(Records::Logs(logs_of(vec![record])), TableName::Logs);
     assert_eq!(row["time"], json!("2026-11-20T21:31:40Z"));
+}
+
+#[test]
+fn a_time_that_cannot_be_true_is_that_of_the_receipt_and_stays_as_it_was_sent() {
+    const DAY: u64 = 86_400 * 1_000_000_000;
+    let of = |start: u64, end: u64| {
+        let span = Span { start_time_unix_nano: start, end_time_unix_nano: end, ..span() };
+        one_row(Records::Traces(traces_of(vec![span])), TableName::Spans)
+    };
+    let received = of(0, 0)["time"].clone();
+    assert_eq!(received, "2026-11-20T21:31:40Z");
+    for (start, time) in [(START - 3_650 * DAY, "2016-11-22T21:31:05.123456Z"), (START + DAY, "2026-11-21T21:31:05.123456Z")] {
+        assert_eq!(of(start, start + 1)["time"], time);
+    }
+    for start in [1, START - 3_660 * DAY, START + 2 * DAY, 80_000 * DAY] {
+        assert_eq!((&of(start, start + 1)["time"], &of(start, start + 1)["start_time_unix_nano"]), (&received, &start.into()));
+        assert_eq!(of(start, START)["time"], "2026-11-20T21:31:05.123456Z", "the end may be true: {start}");
+    }
 }

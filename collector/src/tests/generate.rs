@@ -91,7 +91,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 pub(crate) fn spans() -> impl Strategy<Value = Span> {
-    let ids = (trace_ids(), span_ids(), prop_oneof![Just(Vec::new()), span_ids()]);
+    let ids = (trace_ids(), span_ids(), prop_oneof![Just(Vec::new()), Just(vec![0; 8]), span_ids()]);
     let status = option::of((words(), 0_i32..4).prop_map(|(message, code)| Status { message, code }));
     (ids, words(), 0_i32..7, (times(), times()), attributes(), events(), status, any::<u32>()).prop_map(
         |((trace_id, span_id, parent_span_id), name, kind, (start, end), attributes, events, status, flags)| Span {
@@ -112,7 +112,7 @@ pub(crate) fn spans() -> impl Strategy<Value = Span> {
 }
 
 pub(crate) fn log_records() -> impl Strategy<Value = LogRecord> {
-    let ids = (prop_oneof![Just(Vec::new()), trace_ids()], prop_oneof![Just(Vec::new()), span_ids()]);
+    let ids = (prop_oneof![Just(Vec::new()), Just(vec![0; 16]), trace_ids()], prop_oneof![Just(Vec::new()), Just(vec![0; 8]), span_ids()]);
     (ids, (times(), times()), 0_i32..25, option::of(values()), attributes(), (words(), words()), any::<u32>()).prop_map(
         |((trace_id, span_id), (time_unix_nano, observed_time_unix_nano), severity_number, body, attributes, names, flags)| LogRecord {
             time_unix_nano,

@@ -7,9 +7,10 @@ use std::time::Duration;
 use haldane_store::table::Access;
 use haldane_store::{Classified, Fault, SystemClock, TableName, Tables};
 
-use super::fixture::{log, logs_of, metrics, metrics_of, numbered_span, traces_of};
+use super::fixture::{attribute, log, logs_of, metrics, metrics_of, numbered_span, text, traces_of};
 use super::world::{Served, config, expect, number, open, send, tables};
 use crate::collector::Collector;
+use crate::config::CollectorConfig;
 use crate::tests::oracle::Records;
 use crate::wal::writer::Syncer;
 
@@ -53,6 +54,21 @@ async fn what_was_acknowledged_is_there_once_after_each_sudden_end() {
     }
     let (_collector, tables) = open(dir.path()).await;
     assert_whole(&tables, i64::try_from(sent).unwrap()).await;
+}
+
+/// A resource of a few kilobytes makes megabytes of rows out of a small body; a batch is full of them long before it is old.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_full_of_what_records_share_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = tables(dir.path(), Access::ReadWrite).await;
+    let config = CollectorConfig { batch_age_ms: 600_000, request_bytes_max: 2 << 20, ..config(dir.path()) };
+    let collector = Collector::open(config, tables.clone(), Arc::new(SystemClock)).await.unwrap();
+    for nth in 0..9 {
+        let mut request = traces_of((0..1_000).map(|number| numbered_span(nth * 1_000 + number)).collect());
+        request.resource_spans[0].resource.as_mut().unwrap().attributes.push(attribute("big", text(&"x".repeat(3_400))));
+        send(collector.intake(), Records::Traces(request)).await.unwrap();
+    }
+    expect(&tables, "SELECT count(*) FROM spans", 9_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::record::{self, Record, RecordError};
-use super::segment::{self, HeaderError};
+use super::segment::{self, HeaderError, Layout};
 
 /// Where and why a segment cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,26 +40,30 @@ pub(crate) struct Contents {
 /// Reads a segment whose first sequence, by its name, is `first`. Bodies share the memory of `bytes`.
 pub(crate) fn read(bytes: &Bytes, first: u64) -> Contents {
     let mut contents = Contents { records: Vec::new(), good_bytes: 0, broken: None };
-    let block_bytes = match segment::check_header(bytes, first) {
-        Ok(block_bytes) => block_bytes,
+    let layout = match segment::check_header(bytes, first) {
+        Ok(layout) => layout,
         Err(cause) => {
-            contents.broken = Some(Break { at: 0, cause: cause.into(), durable_after: any_later_group(bytes, 0, first) });
+            // A header is durable before anything is written behind it.
+            let durable_after = bytes.iter().skip(segment::HEADER_BYTES).any(|byte| *byte != 0);
+            contents.broken = Some(Break { at: 0, cause: cause.into(), durable_after });
             return contents;
         }
     };
+    let block_bytes = layout.block_bytes as usize;
     let (mut at, mut expected) = (segment::HEADER_BYTES, first);
     contents.good_bytes = at;
     while at < bytes.len() {
         let next = at.next_multiple_of(block_bytes).min(bytes.len());
-        match read_one(bytes, at, expected) {
+        match read_one(bytes, at, layout, expected) {
             Ok((record, end)) => {
                 contents.records.push(record);
                 (at, expected) = (end, expected + 1);
                 contents.good_bytes = at;
             }
-            Err(_) if is_filling(bytes, at..next, expected) => at = next,
+            Err(_) if is_filling(bytes, at..next, layout, expected) => at = next,
             Err(cause) => {
-                contents.broken = Some(Break { at, cause: cause.into(), durable_after: any_later_group(bytes, at, expected + 1) });
+                contents.broken =
+                    Some(Break { at, cause: cause.into(), durable_after: any_later_group(bytes, next, layout, expected + 1) });
                 break;
             }
         }
@@ -70,28 +74,26 @@ pub(crate) fn read(bytes: &Bytes, first: u64) -> Contents {
 /// Whether bytes that are no record are what fills a block. They are zero, but nothing is lost where they are not.
 ///
 /// Zeros alone do not tell: they may be the beginning of a length that goes on in the next block. So a record is looked for first.
-fn is_filling(bytes: &Bytes, filling: Range<usize>, expected: u64) -> bool {
+fn is_filling(bytes: &Bytes, filling: Range<usize>, layout: Layout, expected: u64) -> bool {
     let next = filling.end;
     let zero = |filling: &[u8]| filling.iter().all(|byte| *byte == 0);
-    let group_behind = || read_one(bytes, next, expected).is_ok_and(|(record, _)| record.group == expected);
+    let group_behind = || read_one(bytes, next, layout, expected).is_ok_and(|(record, _)| record.group == expected);
     !filling.is_empty() && (bytes.get(filling).is_some_and(zero) || group_behind())
 }
 
-fn read_one(bytes: &Bytes, at: usize, expected: u64) -> Result<(Record, usize), RecordError> {
-    let (record, end) = record::decode(bytes, at)?;
+fn read_one(bytes: &Bytes, at: usize, layout: Layout, expected: u64) -> Result<(Record, usize), RecordError> {
+    let (record, end) = record::decode(bytes, at, layout.salt)?;
     if record.sequence != expected {
         return Err(RecordError::Sequence { found: record.sequence, expected });
     }
     Ok((record, end))
 }
 
-/// Whether an intact record of a group that began at `from` or later stands anywhere behind `at`.
+/// Whether an intact record of a group that began at `from` or later stands at the block at `next` or at one behind it, as each group begins with a block.
 ///
 /// A group is begun only after the one before it is durable. Records of the broken record's own group do not count: when power fails
 /// during `fdatasync`, later pages of a group may be on the disk without earlier ones, and none of it was acknowledged.
-fn any_later_group(bytes: &Bytes, at: usize, from: u64) -> bool {
-    (at..bytes.len()).any(|at| {
-        record::claimed_sequence(&bytes[at..]).is_some_and(|sequence| sequence >= from && sequence - from < u64::from(u32::MAX))
-            && record::decode(bytes, at).is_ok_and(|(record, _)| record.group >= from)
-    })
+fn any_later_group(bytes: &Bytes, next: usize, layout: Layout, from: u64) -> bool {
+    let mut blocks = (next..bytes.len()).step_by(layout.block_bytes as usize);
+    blocks.any(|at| record::decode(bytes, at, layout.salt).is_ok_and(|(record, _)| record.group >= from))
 }

@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 0..4 | length of all that follows byte 8 |
-//! | 4..8 | CRC-32C of bytes 0..4 and of all that follows byte 8 |
+//! | 4..8 | CRC-32C of bytes 0..4 and of all that follows byte 8, begun with the segment's salt |
 //! | 8..16 | sequence |
 //! | 16..24 | first sequence of the group that one `fdatasync` made durable |
 //! | 24..32 | when it was received, nanoseconds since the epoch |
@@ -23,6 +23,11 @@ pub(super) const HEADER_BYTES: usize = 36;
 pub(super) const PREFIX_BYTES: usize = 8;
 /// A body of this size or more cannot be logged: its length would not fit.
 pub(super) const BODY_BYTES_MAX: usize = u32::MAX as usize - HEADER_BYTES;
+
+/// What the checksums of a segment's records begin with: chance that no sender knows, so that nothing inside a body is taken for a record where the
+/// log is torn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Salt(pub(super) u32);
 
 /// A request as the log has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +62,7 @@ pub(crate) enum RecordError {
 }
 
 /// What stands before a record's body.
-pub(super) fn header_of(sequence: u64, group: u64, received: UnixNanos, request: &Request) -> [u8; HEADER_BYTES] {
+pub(super) fn header_of(salt: Salt, sequence: u64, group: u64, received: UnixNanos, request: &Request) -> [u8; HEADER_BYTES] {
     let body = &request.body;
     let length = u32::try_from(HEADER_BYTES - PREFIX_BYTES + body.len()).expect("checked against BODY_BYTES_MAX before");
     let mut header = [0; HEADER_BYTES];
@@ -67,13 +72,13 @@ pub(super) fn header_of(sequence: u64, group: u64, received: UnixNanos, request:
     header[24..32].copy_from_slice(&received.as_nanos().to_le_bytes());
     header[32] = signal_byte(request.signal);
     header[33] = encoding_byte(request.encoding);
-    let sum = checksum(&header, body);
+    let sum = checksum(salt, &header, body);
     header[4..8].copy_from_slice(&sum.to_le_bytes());
     header
 }
 
 /// The record that starts at `at`, and where it ends.
-pub(super) fn decode(bytes: &Bytes, at: usize) -> Result<(Record, usize), RecordError> {
+pub(super) fn decode(bytes: &Bytes, at: usize, salt: Salt) -> Result<(Record, usize), RecordError> {
     let header: &[u8; HEADER_BYTES] = bytes.get(at..).and_then(<[u8]>::first_chunk).ok_or(RecordError::Cut)?;
     let length = usize::try_from(u32::from_le_bytes(field(header, 0))).map_err(|_| RecordError::Cut)?;
     let end = at.checked_add(PREFIX_BYTES + length).filter(|end| *end <= bytes.len()).ok_or(RecordError::Cut)?;
@@ -81,7 +86,7 @@ pub(super) fn decode(bytes: &Bytes, at: usize) -> Result<(Record, usize), Record
         return Err(RecordError::Checksum);
     }
     let body = bytes.slice(at + HEADER_BYTES..end);
-    if checksum(header, &body) != u32::from_le_bytes(field(header, 4)) {
+    if checksum(salt, header, &body) != u32::from_le_bytes(field(header, 4)) {
         return Err(RecordError::Checksum);
     }
     let request = Request { signal: signal_of(header[32])?, encoding: encoding_of(header[33])?, body };
@@ -94,20 +99,14 @@ pub(super) fn decode(bytes: &Bytes, at: usize) -> Result<(Record, usize), Record
     Ok((record, end))
 }
 
-/// What a record's bytes claim its sequence to be, before the checksum is looked at.
-pub(super) fn claimed_sequence(bytes: &[u8]) -> Option<u64> {
-    let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
-    Some(u64::from_le_bytes(field(header, 8)))
-}
-
 fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&header[at..at + N]);
     bytes
 }
 
-fn checksum(header: &[u8; HEADER_BYTES], body: &[u8]) -> u32 {
-    let sum = crc32c::crc32c(&header[0..4]);
+fn checksum(salt: Salt, header: &[u8; HEADER_BYTES], body: &[u8]) -> u32 {
+    let sum = crc32c::crc32c_append(salt.0, &header[0..4]);
     crc32c::crc32c_append(crc32c::crc32c_append(sum, &header[PREFIX_BYTES..]), body)
 }
 

@@ -1,16 +1,18 @@
 //! Segment files: their names, their headers, and the folder they are in.
 
 use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::record::Salt;
 use super::writer::BlockFile;
 
 const MAGIC: &[u8; 8] = b"HALDWAL\0";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// What the header has before its block is filled.
-pub(crate) const HEADER_BYTES: usize = 28;
+pub(crate) const HEADER_BYTES: usize = 32;
 /// What disks write at once, or a multiple of it.
 pub(crate) const BLOCK_BYTES: usize = 4_096;
 const EXTENSION: &str = "wal";
@@ -43,42 +45,52 @@ pub(crate) enum HeaderError {
     },
 }
 
-/// Checks a segment's header against the sequence in its name; answers the block size.
-pub(super) fn check_header(bytes: &[u8], first: u64) -> Result<usize, HeaderError> {
-    let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(HeaderError::Damaged)?;
-    let number = |at: usize| header[at..at + 4].iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
-    let (version, block_bytes) = (number(8), number(20));
-    // Version 1 had its checksum in the place of the block size.
-    let whole = *header == header_of(first, version, block_bytes) || version == 1 && crc32c::crc32c(&header[0..20]) == block_bytes;
-    if !whole || !block_bytes.is_power_of_two() && version == VERSION {
-        return Err(HeaderError::Damaged);
-    }
-    if version != VERSION {
-        return Err(HeaderError::Version { version });
-    }
-    usize::try_from(block_bytes).map_err(|_| HeaderError::Damaged)
+/// How a segment's records are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Each group begins at a multiple of this, a power of two.
+    pub(super) block_bytes: u32,
+    /// What the checksums of its records begin with.
+    pub(super) salt: Salt,
 }
 
-fn header_of(first: u64, version: u32, block_bytes: u32) -> [u8; HEADER_BYTES] {
+/// Checks a segment's header against the sequence in its name.
+pub(super) fn check_header(bytes: &[u8], first: u64) -> Result<Layout, HeaderError> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(HeaderError::Damaged)?;
+    let number = |at: usize| header[at..at + 4].iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    let layout = Layout { block_bytes: number(20), salt: Salt(number(24)) };
+    if *header == header_of(first, layout) && layout.block_bytes.is_power_of_two() {
+        return Ok(layout);
+    }
+    // Earlier versions had their checksum where this one has the block size, and then where it has the salt.
+    let version = number(8);
+    let is_earlier = [(1, 20), (2, 24)].iter().any(|&(earlier, at)| version == earlier && crc32c::crc32c(&header[0..at]) == number(at));
+    let is_other = header.starts_with(MAGIC) && (is_earlier || version > VERSION);
+    Err(if is_other { HeaderError::Version { version } } else { HeaderError::Damaged })
+}
+
+fn header_of(first: u64, layout: Layout) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[0..8].copy_from_slice(MAGIC);
-    header[8..12].copy_from_slice(&version.to_le_bytes());
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
     header[12..20].copy_from_slice(&first.to_le_bytes());
-    header[20..24].copy_from_slice(&block_bytes.to_le_bytes());
-    let sum = crc32c::crc32c(&header[0..24]);
-    header[24..28].copy_from_slice(&sum.to_le_bytes());
+    header[20..24].copy_from_slice(&layout.block_bytes.to_le_bytes());
+    header[24..28].copy_from_slice(&layout.salt.0.to_le_bytes());
+    let sum = crc32c::crc32c(&header[0..28]);
+    header[28..32].copy_from_slice(&sum.to_le_bytes());
     header
 }
 
 /// Begins a segment whose first record will have sequence `first`. An empty one of that name is begun anew.
-pub(super) fn create(dir: &Path, first: u64, block_bytes: usize) -> io::Result<(BlockFile, Segment)> {
+pub(super) fn create(dir: &Path, first: u64, block_bytes: usize) -> io::Result<(BlockFile, Salt, Segment)> {
     let path = dir.join(format!("{first:020}.{EXTENSION}"));
-    let block = u32::try_from(block_bytes).map_err(io::Error::other)?;
-    let file = BlockFile::create(&path, block_bytes, &header_of(first, VERSION, block))?;
+    let salt = Salt(crc32c::crc32c(&RandomState::new().hash_one(first).to_le_bytes()));
+    let layout = Layout { block_bytes: u32::try_from(block_bytes).map_err(io::Error::other)?, salt };
+    let file = BlockFile::create(&path, block_bytes, &header_of(first, layout))?;
     file.file().sync_all()?;
     sync_folder(dir)?;
     let bytes = HEADER_BYTES.next_multiple_of(block_bytes) as u64;
-    Ok((file, Segment { path, first, last: None, bytes }))
+    Ok((file, salt, Segment { path, first, last: None, bytes }))
 }
 
 /// Which file it is, whatever its name.

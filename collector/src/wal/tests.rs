@@ -90,14 +90,14 @@ async fn what_is_appended_is_delivered_in_order_and_read_again() {
 fn a_length_that_begins_with_zeros_at_the_end_of_a_block_is_no_filling() {
     for first_bytes in 0..BLOCK {
         let dir = tempfile::tempdir().unwrap();
-        let (mut file, segment) = segment::create(dir.path(), 1, BLOCK).unwrap();
+        let (mut file, salt, segment) = segment::create(dir.path(), 1, BLOCK).unwrap();
         let bodies = [first_bytes, (1 << 16) + record::PREFIX_BYTES - record::HEADER_BYTES, 5].map(|bytes| "x".repeat(bytes));
         let requests = bodies.each_ref().map(|body| append(body).request);
         let headers: Vec<_> =
-            (1..).zip(&requests).map(|(sequence, request)| record::header_of(sequence, 1, UnixNanos::new(7), request)).collect();
+            (1..).zip(&requests).map(|(sequence, request)| record::header_of(salt, sequence, 1, UnixNanos::new(7), request)).collect();
         file.append(headers.iter().zip(&requests).flat_map(|(header, request)| [&header[..], &request.body])).unwrap();
         let fourth = append("the next group").request;
-        file.append([&record::header_of(4, 4, UnixNanos::new(7), &fourth)[..], &fourth.body].into_iter()).unwrap();
+        file.append([&record::header_of(salt, 4, 4, UnixNanos::new(7), &fourth)[..], &fourth.body].into_iter()).unwrap();
         let contents = reader::read(&std::fs::read(&segment.path).unwrap().into(), 1);
         assert!(contents.broken.is_none(), "behind {first_bytes} bytes: {:?}", contents.broken);
         assert_eq!(contents.records.len(), 4);
@@ -164,14 +164,46 @@ async fn a_group_that_was_never_durable_may_be_torn_in_the_middle() {
     let path = dir.path().join("00000000000000000001.wal");
     let mut bytes = std::fs::read(&path).unwrap();
     let torn = bytes.len();
+    let salt = segment::check_header(&bytes, 1).unwrap().salt;
     for sequence in [2, 3] {
         let request = append("unacknowledged").request;
-        bytes.extend_from_slice(&record::header_of(sequence, 2, UnixNanos::new(7), &request));
+        bytes.extend_from_slice(&record::header_of(salt, sequence, 2, UnixNanos::new(7), &request));
         bytes.extend_from_slice(&request.body);
     }
     bytes[torn + 40] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
     assert_eq!(bodies(&read_all(dir.path(), Repair::Nothing).unwrap().0), ["durable"]);
+}
+
+/// A sender that knows the format and guesses the sequences puts records into a body, at each block that the body may reach.
+#[tokio::test]
+async fn a_record_inside_a_body_is_never_taken_for_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, ..) = open(limits(dir.path()), Repair::TornTail, Syncer::default());
+    log.append(append("durable")).await.unwrap();
+    let forged = |sequence: u64| {
+        let request = append("forged").request;
+        let mut record = record::header_of(record::Salt(0), sequence, sequence, UnixNanos::new(7), &request).to_vec();
+        record.extend_from_slice(&request.body);
+        record.resize(BLOCK, 0);
+        record
+    };
+    // The body begins behind its record's header, so a block is full of it after so many bytes.
+    let mut body = vec![b'x'; BLOCK - record::HEADER_BYTES];
+    (2..6).for_each(|sequence| body.extend(forged(sequence)));
+    let request = Request { signal: Signal::Logs, encoding: Encoding::Json, body: body.into() };
+    log.append(Append { request, received: UnixNanos::new(7), carried: String::new() }).await.unwrap();
+    drop(log);
+    let path = dir.path().join("00000000000000000001.wal");
+    let whole = std::fs::read(&path).unwrap();
+    assert_eq!(read_all(dir.path(), Repair::Nothing).unwrap().0.len(), 2);
+    let torn = whole.len() - 5 * BLOCK;
+    for at in torn..torn + record::HEADER_BYTES {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(bodies(&read_all(dir.path(), Repair::Nothing).unwrap().0), ["durable"], "torn at {at}");
+    }
 }
 
 #[tokio::test]
@@ -384,10 +416,12 @@ async fn a_segment_that_cannot_be_removed_is_kept_with_all_behind_it() {
 #[tokio::test]
 async fn a_segment_of_another_version_is_told_by_its_version() {
     let dir = tempfile::tempdir().unwrap();
-    let mut header = [b"HALDWAL\0".as_slice(), &1_u32.to_le_bytes(), &7_u64.to_le_bytes()].concat();
-    header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
-    header.extend_from_slice(&[9; 40]);
-    std::fs::write(dir.path().join("00000000000000000007.wal"), header).unwrap();
-    let refused = read_all(dir.path(), Repair::TornTail).unwrap_err();
-    assert!(refused.to_string().contains("format version 1, this haldane knows 2"), "{refused}");
+    for (version, behind) in [(1_u32, &[][..]), (2, &4_096_u32.to_le_bytes())] {
+        let mut header = [b"HALDWAL\0".as_slice(), &version.to_le_bytes(), &7_u64.to_le_bytes(), behind].concat();
+        header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
+        header.extend_from_slice(&[9; 40]);
+        std::fs::write(dir.path().join("00000000000000000007.wal"), header).unwrap();
+        let refused = read_all(dir.path(), Repair::TornTail).unwrap_err();
+        assert!(refused.to_string().contains(&format!("format version {version}, this haldane knows 3")), "{refused}");
+    }
 }

@@ -4,11 +4,13 @@
 //! cut too. Half-written files have names that nobody reads; they are removed when the table is opened to write.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The folder of the commits, below the table's.
 pub(super) const LOG: &str = "_delta_log";
+/// The file that names the last checkpoint.
+const LAST_CHECKPOINT: &str = "_last_checkpoint";
 /// What a commit is called until it is one.
 const DRAFT: &str = ".haldane-";
 
@@ -54,6 +56,72 @@ pub(super) fn put(folder: &Path, version: u64, bytes: &[u8]) -> Result<Put, PutE
 pub(super) fn make_durable(folder: &Path, version: u64) -> Result<(), PutError> {
     let file = path_of(folder, version);
     sync(&file).and_then(|()| sync(&folder.join(LOG))).map_err(|source| PutError { may_be_made: true, file, source })
+}
+
+/// Makes a new table's folder durable: its name, and those in it. Blocks.
+pub(super) fn make_folder_durable(folder: &Path) -> Result<(), PutError> {
+    let above = [Some(folder), folder.parent()];
+    let synced = above.into_iter().flatten().try_for_each(sync);
+    synced.map_err(|source| PutError { may_be_made: true, file: folder.to_owned(), source })
+}
+
+/// Makes the files of a version's checkpoint durable, and what says that it is the last. Blocks.
+pub(super) fn sync_checkpoint(folder: &Path, version: u64) -> std::io::Result<()> {
+    let log = folder.join(LOG);
+    for file in checkpoints(&log)?.into_iter().filter(|file| has_version(file, version)) {
+        sync(&file)?;
+    }
+    match sync(&log.join(LAST_CHECKPOINT)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Err(_) | Ok(()) => {}
+    }
+    sync(&log)
+}
+
+/// Gives checkpoints that are no whole Parquet files other names. Answers which. Blocks.
+pub(super) fn put_torn_checkpoints_aside(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let log = folder.join(LOG);
+    let mut torn = Vec::new();
+    for file in checkpoints(&log)? {
+        if !is_whole_parquet(&file)? {
+            std::fs::rename(&file, file.with_extension("torn"))?;
+            torn.push(file);
+        }
+    }
+    // It would be looked for where it is no longer; without this the log is listed.
+    if !torn.is_empty() {
+        match std::fs::remove_file(log.join(LAST_CHECKPOINT)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Err(_) | Ok(()) => {}
+        }
+        sync(&log)?;
+    }
+    Ok(torn)
+}
+
+fn checkpoints(log: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let is_checkpoint = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.contains(".checkpoint.") && name.ends_with(".parquet")
+    };
+    let paths = std::fs::read_dir(log)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    Ok(paths.into_iter().filter(is_checkpoint).collect())
+}
+
+fn has_version(file: &Path, version: u64) -> bool {
+    file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{version:020}.")))
+}
+
+/// Whether a file ends as Parquet does: what is torn has no end.
+fn is_whole_parquet(path: &Path) -> std::io::Result<bool> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() < 12 {
+        return Ok(false);
+    }
+    let mut end = [0; 4];
+    file.seek(SeekFrom::End(-4))?;
+    file.read_exact(&mut end)?;
+    Ok(end == *b"PAR1")
 }
 
 /// Removes what a process left that was stopped in the middle of a commit. Only one process at a time opens the tables to write.

@@ -59,6 +59,9 @@ pub enum DeltaFailure {
         /// Which one.
         version: u64,
     },
+    /// The newest version cannot be read; nothing was committed.
+    #[error("cannot read the table's newest version")]
+    Newest(#[source] Box<Self>),
     /// The thread that writes went away.
     #[error("the rows could not be written for lack of a thread")]
     Lost(#[from] tokio::task::JoinError),
@@ -71,7 +74,7 @@ impl DeltaFailure {
             Self::Disk { may_be_made, .. } => *may_be_made,
             // The thread may have gone on, or what stands behind could not be read.
             Self::Delta(_) | Self::Lost(_) => true,
-            Self::Commit(_) | Self::File(_) | Self::Path { .. } | Self::Changed { .. } => false,
+            Self::Commit(_) | Self::File(_) | Self::Path { .. } | Self::Changed { .. } | Self::Newest(_) => false,
         }
     }
 
@@ -121,7 +124,7 @@ impl Committed {
             (false, Access::ReadOnly) => return Ok(Self::default()),
             (false, Access::ReadWrite) => create(name, dir).await?,
             (true, Access::ReadOnly) => existing(dir).await?,
-            (true, Access::ReadWrite) => with_all_columns(name, existing(dir).await?).await?,
+            (true, Access::ReadWrite) => with_all_columns(name, existing_or_mended(name, dir).await?).await?,
         };
         let version = table.version().unwrap_or(0);
         let folder = std::path::absolute(dir).map_err(|source| DeltaFailure::on_disk(dir, source))?;
@@ -152,11 +155,11 @@ impl Committed {
         let (files, drafts) = written.keep();
         let delete = || drafts.iter().for_each(|path| drop(std::fs::remove_file(path)));
         match opened.commit(self.version, files, collector, through).await {
-            Ok((version, reached)) => {
-                if reached != through {
-                    delete(); // an earlier try had got through after all
+            Ok(Landed { version, through, with_ours }) => {
+                if !with_ours {
+                    delete();
                 }
-                Ok(Appended { committed: Self { table: Some(opened), version }, through: reached })
+                Ok(Appended { committed: Self { table: Some(opened), version }, through })
             }
             Err(failure) => {
                 if !failure.may_be_made() {
@@ -170,6 +173,14 @@ impl Committed {
     /// Which version it is.
     pub(super) fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Makes a checkpoint durable that the library has written.
+    pub(super) async fn make_checkpoint_durable(&self, version: u64) -> Result<(), DeltaFailure> {
+        let Some(folder) = self.folder().map(Path::to_owned) else { return Ok(()) };
+        let synced =
+            tokio::task::spawn_blocking(move || commit::sync_checkpoint(&folder, version).map_err(|source| (folder, source))).await?;
+        synced.map_err(|(folder, source)| DeltaFailure::on_disk(&folder, source))
     }
 
     /// Where the table's files are; none when there is no table.
@@ -234,26 +245,59 @@ impl Committed {
     }
 }
 
+/// Where a commit stands.
+#[derive(Debug)]
+struct Landed {
+    version: u64,
+    /// The sequence that the table reaches with it.
+    through: u64,
+    /// Whether it has the files that were to be committed, and not those of an earlier try that turns out to have got through.
+    with_ours: bool,
+}
+
 impl Opened {
-    /// Puts the commit behind `version`, or behind what others have put there meanwhile. Answers its version and the sequence it reaches, which is an
-    /// earlier one when an earlier try turns out to have got through.
-    async fn commit(&self, mut version: u64, files: Vec<Add>, collector: &str, through: u64) -> Result<(u64, u64), DeltaFailure> {
+    /// Puts the commit behind `version`, or behind what others have put there meanwhile.
+    async fn commit(&self, mut version: u64, files: Vec<Add>, collector: &str, through: u64) -> Result<Landed, DeltaFailure> {
         let sequence = i64::try_from(through).map_err(|_| DeltaTableError::generic("log sequence past 2^63"))?;
         let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: Some(vec!["date".to_owned()]), predicate: None };
         let actions = files.into_iter().map(Action::Add).collect();
         let data = CommitData::new(actions, operation, HashMap::new(), vec![Transaction::new(collector, sequence)]);
         let bytes = data.get_bytes()?;
         loop {
+            // Others may have gone on, made a checkpoint and removed the commits before it: what is put into that gap nobody reads.
+            if !commit::path_of(&self.folder, version).exists()
+                && let Some(newest) = self.newest(version, collector).await.map_err(|failure| DeltaFailure::Newest(Box::new(failure)))?
+            {
+                return Ok(newest);
+            }
             version += 1;
             if self.put(version, bytes.clone()).await? == Put::Made {
-                return Ok((version, through));
+                return Ok(Landed { version, through, with_ours: true });
             }
-            if let Some(reached) = self.own_commit(version, collector).await? {
+            if let Some(through) = self.own_commit(version, collector).await? {
                 let folder = self.folder.clone();
                 tokio::task::spawn_blocking(move || commit::make_durable(&folder, version)).await??;
-                return Ok((version, reached));
+                return Ok(Landed { version, through, with_ours: false });
             }
         }
+    }
+
+    /// The newest version behind one, and what it has of this collector; the rows are tried again behind it.
+    async fn newest(&self, behind: u64, collector: &str) -> Result<Option<Landed>, DeltaFailure> {
+        let newest = existing(&self.folder).await?;
+        let Some(version) = newest.version().filter(|version| *version > behind) else { return Ok(None) };
+        let mut loaded = self.loaded.lock().await;
+        if loaded.snapshot()?.schema() != newest.snapshot()?.schema() {
+            return Err(DeltaFailure::Changed { version });
+        }
+        let through = newest.snapshot()?.transaction_version(self.log_store.as_ref(), collector).await?;
+        *loaded = newest;
+        tracing::warn!(
+            table = self.name.as_str(),
+            version,
+            "another process has removed commits from the table's log; going on behind its newest one"
+        );
+        Ok(Some(Landed { version, through: through.and_then(|through| u64::try_from(through).ok()).unwrap_or(0), with_ours: false }))
     }
 
     async fn put(&self, version: u64, bytes: bytes::Bytes) -> Result<Put, DeltaFailure> {
@@ -281,10 +325,25 @@ impl Opened {
     }
 }
 
-/// Whether a table was created here. A kill in the middle of that leaves a folder without a version.
+/// Whether a table was created here. A kill or a power cut in the middle of that leaves a folder without a version, or with an empty one.
 fn has_versions(log: &Path) -> bool {
     let is_version = |path: &Path| path.extension().is_some_and(|extension| extension == "json" || extension == "parquet");
-    std::fs::read_dir(log).is_ok_and(|entries| entries.flatten().any(|entry| is_version(&entry.path())))
+    let is_whole = |entry: &std::fs::DirEntry| entry.metadata().is_ok_and(|metadata| metadata.len() > 0);
+    std::fs::read_dir(log).is_ok_and(|entries| entries.flatten().any(|entry| is_version(&entry.path()) && is_whole(&entry)))
+}
+
+/// Opens a table; where that fails for a checkpoint that a power cut left torn, it is put aside, and the commits before it are read instead.
+async fn existing_or_mended(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure> {
+    let failed = match existing(dir).await {
+        Ok(table) => return Ok(table),
+        Err(failed) => failed,
+    };
+    let aside = commit::put_torn_checkpoints_aside(dir).map_err(|source| DeltaFailure::on_disk(dir, source))?;
+    if aside.is_empty() {
+        return Err(failed);
+    }
+    tracing::warn!(table = name.as_str(), ?aside, "put torn checkpoints of the table's log aside");
+    existing(dir).await
 }
 
 async fn existing(dir: &Path) -> Result<DeltaTable, DeltaFailure> {
@@ -294,7 +353,13 @@ async fn existing(dir: &Path) -> Result<DeltaTable, DeltaFailure> {
 }
 
 async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure> {
-    std::fs::create_dir_all(dir).map_err(|source| DeltaFailure::on_disk(dir, source))?;
+    let disk = |source| DeltaFailure::on_disk(dir, source);
+    std::fs::create_dir_all(dir).map_err(disk)?;
+    // What a power cut left of an earlier try.
+    match std::fs::remove_file(commit::path_of(dir, 0)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(disk(error)),
+        Err(_) | Ok(()) => {}
+    }
     let table = CreateBuilder::new()
         .with_log_store(log_store::open(&url_of(dir)?)?)
         .with_table_name(name.as_str())
@@ -308,7 +373,7 @@ async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure>
         .with_configuration_property(deltalake_core::TableProperty::DeletedFileRetentionDuration, Some("interval 1 days"))
         .await?;
     let folder = dir.to_owned();
-    tokio::task::spawn_blocking(move || commit::make_durable(&folder, 0)).await??;
+    tokio::task::spawn_blocking(move || commit::make_durable(&folder, 0).and_then(|()| commit::make_folder_durable(&folder))).await??;
     Ok(table)
 }
 

@@ -68,6 +68,25 @@ impl FolderLock {
         }
     }
 
+    /// Whether nobody has the folder now.
+    ///
+    /// # Errors
+    /// When another process has it, or its lock file cannot be read.
+    pub fn check(dir: &Path) -> Result<(), LockError> {
+        let file = match File::open(dir.join(LOCK_FILE)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(LockError::Disk { dir: dir.to_owned(), source }),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                Err(LockError::Held { dir: dir.to_owned(), holder: Self::holder(dir).unwrap_or_else(|| "unknown".to_owned()) })
+            }
+            Err(TryLockError::Error(source)) => Err(LockError::Disk { dir: dir.to_owned(), source }),
+        }
+    }
+
     /// Writes down who holds the folder, such as the address others can ask.
     ///
     /// # Errors

@@ -23,16 +23,16 @@ pub(super) fn batch(table: TableName, service: &str, times: &[i64]) -> RecordBat
     RecordBatch::try_new_with_options(schema, columns, &RecordBatchOptions::new()).unwrap()
 }
 
-fn config(dir: &std::path::Path, access: Access) -> TablesConfig {
+pub(super) fn config(dir: &std::path::Path, access: Access) -> TablesConfig {
     TablesConfig { dir: dir.join("tables"), access }
 }
 
-fn publish(tables: &Tables, through: u64, service: &str, times: &[i64]) {
+pub(super) fn publish(tables: &Tables, through: u64, service: &str, times: &[i64]) {
     let batches = TableName::ALL.map(|table| (table, batch(table, service, times))).to_vec();
     tables.publish(HotRows { through, batches });
 }
 
-async fn count(tables: &Tables, table: TableName, filter: &str) -> i64 {
+pub(super) async fn count(tables: &Tables, table: TableName, filter: &str) -> i64 {
     let session = SessionContext::new();
     session.register_table(table.as_str(), tables.provider(table)).unwrap();
     let sql = format!("SELECT count(*) FROM {} WHERE {filter}", table.as_str());
@@ -99,7 +99,7 @@ fn a_second_process_is_told_who_holds_the_folder() {
     FolderLock::acquire(dir.path()).unwrap();
 }
 
-fn eager() -> UpkeepConfig {
+pub(super) fn eager() -> UpkeepConfig {
     UpkeepConfig { small_files_min: 3, checkpoint_commits: 4, grace_seconds: 0, raw_days: 14, ..UpkeepConfig::default() }
 }
 

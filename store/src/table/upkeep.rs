@@ -4,12 +4,15 @@
 //! for the rewrite; a file is deleted only after it has been out of the table for the grace period, so a reader that began before still finds it.
 
 mod rewrite;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use deltalake_core::kernel::{Action, Add};
+use deltalake_core::logstore::object_store::{self, ObjectStoreExt as _, path::Path as ObjectPath};
 use deltalake_core::operations::vacuum::VacuumMode;
 use deltalake_core::protocol::checkpoints;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -197,11 +200,26 @@ impl Tables {
         kept: &mut Kept,
     ) -> Result<(), DeltaFailure> {
         let grace = Duration::from_secs(config.grace_seconds);
-        if memory.vacuumed.is_none_or(|last| now.since(last) >= grace) {
-            kept.deleted = vacuum(self.view(table).committed.latest().await?, grace).await?;
-            memory.vacuumed = Some(now);
+        if memory.vacuumed.is_some_and(|last| now.since(last) < grace) {
+            return Ok(());
         }
-        Ok(())
+        // What a flush wrote long ago may be committed only now: then this version has it.
+        drop(self.slot(table).flushing.lock().await);
+        let latest = self.view(table).committed.latest().await?;
+        let files = latest.log_store().object_store(None);
+        let unneeded = unneeded(latest, grace).await?;
+        memory.vacuumed = Some(now);
+        let mut failed = Ok(());
+        for file in unneeded {
+            match files.delete(&file).await {
+                Ok(()) => kept.deleted += 1,
+                // The table's log knows a removed file for a day.
+                Err(object_store::Error::NotFound { .. }) => {}
+                // One that cannot be deleted does not keep the others.
+                Err(error) => failed = failed.and(Err(DeltaTableError::from(error).into())),
+            }
+        }
+        failed
     }
 
     async fn join_small(&self, table: TableName, config: &UpkeepConfig, kept: &mut Kept) -> Result<(), DeltaFailure> {
@@ -225,8 +243,11 @@ impl Tables {
             memory.checkpoint = version - version % every;
         }
         if version >= memory.checkpoint + every {
-            let latest = self.view(table).committed.latest().await?;
+            let committed = self.view(table).committed;
+            let latest = committed.latest().await?;
             checkpoints::create_checkpoint(&latest, None).await?;
+            // It stands for the commits that may be removed from now on.
+            committed.make_checkpoint_durable(latest.version().unwrap_or(version)).await?;
             // Not by the table's own time, which is for tools that know nothing of ours: a version whose files are gone is of no use.
             let cutoff = now.minus(Duration::from_secs(config.grace_seconds)).as_micros() / 1_000;
             checkpoints::cleanup_expired_logs_for(version, latest.log_store().as_ref(), cutoff, None).await?;
@@ -349,9 +370,13 @@ fn small_groups(live: &[LiveFile], config: &UpkeepConfig) -> Vec<Vec<LiveFile>> 
     groups
 }
 
-async fn vacuum(table: DeltaTable, grace: Duration) -> Result<usize, DeltaFailure> {
+/// The files that have been out of the table for the grace period, and those that never got in.
+///
+/// The library only says which: when it deletes them by itself, it commits that it begins and ends to, and after a commit it may remove others from the
+/// log that stand behind our version. The next flush would commit into the gap, below a checkpoint, where nobody reads.
+async fn unneeded(table: DeltaTable, grace: Duration) -> Result<Vec<ObjectPath>, DeltaFailure> {
     let grace = chrono::Duration::from_std(grace).unwrap_or(chrono::Duration::hours(1));
     let vacuum = table.vacuum().with_mode(VacuumMode::Full).with_retention_period(grace).with_enforce_retention_duration(false);
-    let (_, metrics) = vacuum.await?;
-    Ok(metrics.files_deleted.len())
+    let (_, plan) = vacuum.with_dry_run(true).await?;
+    Ok(plan.files_deleted.into_iter().map(ObjectPath::from).collect())
 }

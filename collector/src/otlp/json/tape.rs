@@ -7,6 +7,8 @@ use std::mem::size_of;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
+use crate::request::objects_bytes_max;
+
 /// The values of a JSON text, each container before what it holds; in objects, keys before their values.
 #[derive(Debug)]
 pub(super) struct Tape<'b> {
@@ -14,10 +16,6 @@ pub(super) struct Tape<'b> {
     /// The memory that what is read of it may still take.
     left: Cell<usize>,
 }
-
-/// A body and what is read of it may take so much memory, and some times the body's own length more: `{}` is two bytes and becomes a span of hundreds.
-const BYTES_MIN: usize = 256 << 20;
-const BODY_FACTOR: usize = 4;
 
 #[derive(Debug)]
 enum Entry<'b> {
@@ -34,7 +32,8 @@ enum Entry<'b> {
 
 impl<'b> Tape<'b> {
     pub(super) fn parse(body: &'b [u8]) -> Result<Self, serde_json::Error> {
-        let bytes_max = BYTES_MIN.saturating_add(body.len().saturating_mul(BODY_FACTOR));
+        // `{}` is two bytes and becomes a span of hundreds.
+        let bytes_max = objects_bytes_max(body.len());
         let (mut entries, entries_max) = (Vec::new(), bytes_max / size_of::<Entry<'_>>());
         let mut text = serde_json::Deserializer::from_slice(body);
         Recorder { entries: &mut entries, entries_max }.deserialize(&mut text)?;

@@ -37,6 +37,11 @@ impl MapColumn {
         self.offsets.end_row(row, self.items);
     }
 
+    /// Bytes of all keys and values, which are repeated for each row.
+    pub(crate) fn bytes(&self) -> usize {
+        self.keys.bytes() + self.values.bytes()
+    }
+
     /// How many rows have been ended.
     pub(crate) fn rows(&self) -> usize {
         self.offsets.rows

@@ -28,6 +28,10 @@ impl PlainColumn {
         self.ends.len().saturating_sub(1)
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Gives a row its text; of two for one row the later one stays.
     #[inline]
     pub(crate) fn set(&mut self, row: usize, text: &[u8]) {

@@ -171,6 +171,11 @@ pub(crate) fn append_text(column: &mut StringBuilder, text: &str) {
     column.append_option((!text.is_empty()).then_some(text));
 }
 
+/// An id as hex digits, null when it is missing or zero.
+pub(crate) fn append_id_given(column: &mut StringBuilder, id: &[u8], scratch: &mut String) {
+    append_id(column, if id.iter().all(|byte| *byte == 0) { &[] } else { id }, scratch);
+}
+
 /// An id as hex digits, null when it is missing.
 pub(crate) fn append_id(column: &mut StringBuilder, id: &[u8], scratch: &mut String) {
     scratch.clear();

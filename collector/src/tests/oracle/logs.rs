@@ -9,7 +9,7 @@ use haldane_store::{TableName, UnixNanos};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 
 use super::attributes::Attributes;
-use super::columns::{Columns, MapColumn, PromotedColumns, TimeColumns, append_id, append_instant, append_text};
+use super::columns::{Columns, MapColumn, PromotedColumns, TimeColumns, append_id_given, append_instant, append_text};
 use super::resource::{Origin, OriginColumns};
 use super::spans::first_known;
 use super::value::{text_of, type_name};
@@ -71,8 +71,8 @@ impl LogRows {
         self.body.append_option(record.body.as_ref().and_then(text_of));
         self.body_type.append_option(record.body.as_ref().and_then(type_name));
         append_text(&mut self.event_name, &record.event_name);
-        append_id(&mut self.trace_id, &record.trace_id, &mut self.scratch);
-        append_id(&mut self.span_id, &record.span_id, &mut self.scratch);
+        append_id_given(&mut self.trace_id, &record.trace_id, &mut self.scratch);
+        append_id_given(&mut self.span_id, &record.span_id, &mut self.scratch);
         append_instant(&mut self.time_unix_nano, record.time_unix_nano);
         append_instant(&mut self.observed_time_unix_nano, record.observed_time_unix_nano);
         self.promoted.append(&attributes.columns);

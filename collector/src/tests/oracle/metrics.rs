@@ -9,7 +9,7 @@ use haldane_store::{TableName, UnixNanos};
 use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric, exemplar};
 
 use super::attributes::{Attributes, Entries, entries};
-use super::columns::{Columns, ListRows, MapColumn, PromotedColumns, TimeColumns, append_id, append_instant, append_text};
+use super::columns::{Columns, ListRows, MapColumn, PromotedColumns, TimeColumns, append_id_given, append_instant, append_text};
 use super::numbers::ValueColumns;
 use super::point::{Point, PointKind, temporality_name};
 use super::resource::{Origin, OriginColumns};
@@ -172,8 +172,8 @@ impl ExemplarColumn {
             };
             self.value_double.append_option(double);
             self.value_int.append_option(int);
-            append_id(&mut self.trace_id, &exemplar.trace_id, &mut self.scratch);
-            append_id(&mut self.span_id, &exemplar.span_id, &mut self.scratch);
+            append_id_given(&mut self.trace_id, &exemplar.trace_id, &mut self.scratch);
+            append_id_given(&mut self.span_id, &exemplar.span_id, &mut self.scratch);
             self.filtered_attributes.append(&entries(&exemplar.filtered_attributes));
         }
         self.items += exemplars.len();

@@ -12,7 +12,9 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::attributes::{Attributes, entries};
-use super::columns::{Columns, ListRows, MapColumn, PromotedColumns, TimeColumns, append_id, append_instant, append_text, signed};
+use super::columns::{
+    Columns, ListRows, MapColumn, PromotedColumns, TimeColumns, append_id, append_id_given, append_instant, append_text, signed,
+};
 use super::resource::{Origin, OriginColumns};
 
 /// A span's kind as the tables have it; a number that OTLP does not name stays that number.
@@ -42,9 +44,14 @@ pub(crate) fn span_time(span: &Span, received: UnixNanos) -> UnixNanos {
     first_known([span.start_time_unix_nano, span.end_time_unix_nano], received)
 }
 
-/// The first instant that is not zero, which OTLP uses for unknown.
+/// The first instant that is not zero, which OTLP uses for unknown, and within ten years before and a day after it was received.
 pub(crate) fn first_known(instants: impl IntoIterator<Item = u64>, received: UnixNanos) -> UnixNanos {
-    instants.into_iter().find(|nanos| *nanos > 0).map_or(received, |nanos| UnixNanos::new(signed(nanos)))
+    const DAY: i128 = 86_400_000_000_000;
+    let is_possible = |nanos: &u64| {
+        let ahead = i128::from(*nanos) - i128::from(received.as_nanos());
+        *nanos > 0 && (-3_653 * DAY..=DAY).contains(&ahead)
+    };
+    instants.into_iter().find(is_possible).map_or(received, |nanos| UnixNanos::new(signed(nanos)))
 }
 
 /// How long a span took; zero when it ends before it starts, as clocks that are set back make it.
@@ -144,7 +151,7 @@ impl OwnColumns {
     fn append(&mut self, span: &Span, scratch: &mut String) {
         append_id(&mut self.trace_id, &span.trace_id, scratch);
         append_id(&mut self.span_id, &span.span_id, scratch);
-        append_id(&mut self.parent_span_id, &span.parent_span_id, scratch);
+        append_id_given(&mut self.parent_span_id, &span.parent_span_id, scratch);
         self.name.append_value(&span.name);
         self.kind.append_value(kind_name(span.kind));
         self.status_code.append_value(status_name(span.status.as_ref().map_or(0, |status| status.code)));
@@ -238,8 +245,8 @@ impl LinkColumn {
 
     fn append(&mut self, links: &[Link], scratch: &mut String) {
         for link in links {
-            append_id(&mut self.trace_id, &link.trace_id, scratch);
-            append_id(&mut self.span_id, &link.span_id, scratch);
+            append_id_given(&mut self.trace_id, &link.trace_id, scratch);
+            append_id_given(&mut self.span_id, &link.span_id, scratch);
             append_text(&mut self.trace_state, &link.trace_state);
             self.attributes.append(&entries(&link.attributes));
             self.dropped_attributes_count.append_value(i64::from(link.dropped_attributes_count));

@@ -11,7 +11,7 @@ use haldane_store::UnixNanos;
 use super::LogLimits;
 use super::blocks::BlockFile;
 use crate::request::Request;
-use crate::wal::record::{self, HEADER_BYTES};
+use crate::wal::record::{self, HEADER_BYTES, Salt};
 use crate::wal::recovery::Recovered;
 use crate::wal::segment::{self, Place, Segment};
 
@@ -54,6 +54,7 @@ pub(super) struct SegmentWriter {
     ended: Vec<Segment>,
     active: Segment,
     file: BlockFile,
+    salt: Salt,
     place: Place,
     next: u64,
     broken: Option<Broken>,
@@ -68,10 +69,10 @@ struct Broken {
 
 impl SegmentWriter {
     pub(super) fn begin(limits: LogLimits, recovered: Recovered, syncer: Syncer, backlog: Arc<AtomicU64>) -> io::Result<Self> {
-        let (file, active) = segment::create(&limits.dir, recovered.next, limits.block_bytes)?;
+        let (file, salt, active) = segment::create(&limits.dir, recovered.next, limits.block_bytes)?;
         let place = Place::of(file.file())?;
         let ended = recovered.segments.into_iter().filter(|segment| segment.path != active.path).collect();
-        let writer = Self { limits, syncer, ended, next: active.first, active, file, place, broken: None, backlog };
+        let writer = Self { limits, syncer, ended, next: active.first, active, file, salt, place, broken: None, backlog };
         writer.count();
         Ok(writer)
     }
@@ -80,43 +81,47 @@ impl SegmentWriter {
     pub(super) fn write<'a>(&mut self, requests: impl Iterator<Item = (&'a Request, UnixNanos)>) -> io::Result<u64> {
         self.mend()?;
         let group = self.next;
-        let records: Vec<([u8; HEADER_BYTES], &[u8])> = (group..)
-            .zip(requests)
-            .map(|(sequence, (request, received))| (record::header_of(sequence, group, received, request), &request.body[..]))
-            .collect();
-        match self.append(&records) {
-            Ok(grown) => self.active.bytes += grown,
+        match self.append(group, requests) {
+            Ok((count, grown)) => {
+                self.next += count;
+                self.active.bytes += grown;
+            }
             Err(error) => {
                 tracing::error!(segment = %self.active.path.display(), %error, "the log cannot be written; nothing is acknowledged until it can");
                 self.broken = Some(Broken { since: Instant::now(), why: error.to_string() });
                 return Err(error);
             }
         }
-        self.next += records.len() as u64;
         self.active.last = Some(self.next - 1);
         self.count();
         Ok(group)
     }
 
-    fn append(&mut self, records: &[([u8; HEADER_BYTES], &[u8])]) -> io::Result<u64> {
+    /// Answers how many requests there were, and by how many bytes the segment has grown.
+    fn append<'a>(&mut self, group: u64, requests: impl Iterator<Item = (&'a Request, UnixNanos)>) -> io::Result<(u64, u64)> {
         if self.active.last.is_some() && self.active.bytes >= self.limits.segment_bytes_max {
             self.begin_segment()?;
         }
+        // A segment's records are told by its salt.
+        let records: Vec<([u8; HEADER_BYTES], &[u8])> = (group..)
+            .zip(requests)
+            .map(|(sequence, (request, received))| (record::header_of(self.salt, sequence, group, received, request), &request.body[..]))
+            .collect();
         let grown = self.file.append(records.iter().flat_map(|(header, body)| [&header[..], body]))?;
         self.syncer.sync(self.file.file())?;
         // A file that was removed or carried away takes writes as if nothing had happened, and no restart would find them.
         self.place.check(&self.active.path)?;
-        Ok(grown)
+        Ok((records.len() as u64, grown))
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
-        let (file, active) = segment::create(&self.limits.dir, self.next, self.limits.block_bytes)?;
+        let (file, salt, active) = segment::create(&self.limits.dir, self.next, self.limits.block_bytes)?;
         let place = Place::of(file.file())?;
         let before = std::mem::replace(&mut self.active, active);
         if before.last.is_some() {
             self.ended.push(before);
         }
-        (self.file, self.place) = (file, place);
+        (self.file, self.salt, self.place) = (file, salt, place);
         Ok(())
     }
 

@@ -11,11 +11,12 @@ mod statistics;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use arrow::array::{Array as _, AsArray as _, UInt32Array};
-use arrow::compute::take_record_batch;
-use arrow::datatypes::{Date32Type, Field, FieldRef, SchemaRef};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, DictionaryArray, Int32Array, UInt32Array};
+use arrow::compute::{take, take_record_batch};
+use arrow::datatypes::{Date32Type, Field, FieldRef, Int32Type, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use deltalake_core::kernel::Add;
@@ -61,9 +62,7 @@ pub enum FileError {
 pub(super) fn write(table: TableName, folder: &Path, batches: &[RecordBatch]) -> Result<Written, FileError> {
     let mut output = Output::new(table, folder);
     for group in groups(&with_values(table, batches)?) {
-        for (day, rows) in by_day(group)? {
-            output.write_group(day, &rows)?;
-        }
+        by_day(group, |day, rows| output.write_group(day, &rows))?;
     }
     output.finish()
 }
@@ -182,9 +181,11 @@ fn groups(batches: &[RecordBatch]) -> impl Iterator<Item = &[RecordBatch]> {
     })
 }
 
-/// The rows of each day, without the column that says which.
-fn by_day(batches: &[RecordBatch]) -> Result<BTreeMap<i32, Vec<RecordBatch>>, ArrowError> {
-    let mut by_day: BTreeMap<i32, Vec<RecordBatch>> = BTreeMap::new();
+/// The rows of each day, without the column that says which. One day after the other: a batch for each of very many takes far more memory than the rows.
+fn by_day(batches: &[RecordBatch], mut visit: impl FnMut(i32, Vec<RecordBatch>) -> Result<(), FileError>) -> Result<(), FileError> {
+    /// Numbers of rows in a batch.
+    type Part = (Arc<RecordBatch>, Vec<u32>);
+    let mut by_day: BTreeMap<i32, Vec<Part>> = BTreeMap::new();
     for rows in batches {
         let at = rows.schema().index_of(DATE)?;
         let days = rows.column(at).as_primitive_opt::<Date32Type>().ok_or_else(|| ArrowError::SchemaError("date is no date".to_owned()))?;
@@ -193,13 +194,40 @@ fn by_day(batches: &[RecordBatch]) -> Result<BTreeMap<i32, Vec<RecordBatch>>, Ar
         let mut order: Vec<u32> = (0..).take(rows.num_rows()).collect();
         let day_of = |row: &u32| days.value(*row as usize);
         order.sort_by_key(day_of);
+        let rest = Arc::new(rest);
         for of_day in order.chunk_by(|a, b| day_of(a) == day_of(b)) {
-            let is_all = of_day.len() == rows.num_rows();
-            let taken = if is_all { rest.clone() } else { take_record_batch(&rest, &UInt32Array::from(of_day.to_vec()))? };
-            of_day.first().into_iter().for_each(|row| by_day.entry(day_of(row)).or_default().push(taken.clone()));
+            of_day.first().into_iter().for_each(|row| by_day.entry(day_of(row)).or_default().push((rest.clone(), of_day.to_vec())));
         }
     }
-    Ok(by_day)
+    by_day.into_iter().try_for_each(|(day, parts)| {
+        let rows = parts.iter().map(|(rows, of_day)| part_of(rows, of_day)).collect::<Result<_, ArrowError>>()?;
+        visit(day, rows)
+    })
+}
+
+/// Some rows of a batch. What is done with a dictionary is done with all its texts, so theirs have no more than they need.
+fn part_of(rows: &RecordBatch, numbers: &[u32]) -> Result<RecordBatch, ArrowError> {
+    if numbers.len() == rows.num_rows() {
+        return Ok(rows.clone());
+    }
+    let part = take_record_batch(rows, &UInt32Array::from(numbers.to_vec()))?;
+    let columns = part.columns().iter().map(compacted).collect::<Result<_, _>>()?;
+    RecordBatch::try_new(part.schema(), columns)
+}
+
+fn compacted(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let many = |dictionary: &&DictionaryArray<Int32Type>| dictionary.values().len() > dictionary.len();
+    let Some(dictionary) = column.as_dictionary_opt::<Int32Type>().filter(many) else { return Ok(column.clone()) };
+    let (mut places, mut used) = (HashMap::new(), Vec::new());
+    let mut place_of = |key: i32| {
+        *places.entry(key).or_insert_with(|| {
+            used.push(key);
+            i32::try_from(used.len() - 1).expect("there are fewer than keys")
+        })
+    };
+    let keys: Int32Array = dictionary.keys().iter().map(|key| key.map(&mut place_of)).collect();
+    let values = take(dictionary.values(), &Int32Array::from(used), None)?;
+    Ok(Arc::new(DictionaryArray::try_new(keys, values)?))
 }
 
 #[derive(Debug)]

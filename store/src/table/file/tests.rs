@@ -112,21 +112,37 @@ fn values_that_no_row_has_are_left_out() {
 }
 
 #[test]
+fn a_part_of_a_batch_has_the_texts_that_its_rows_have() {
+    let all = rows(&["a", "b", "", "c", "b"].map(|text| Some(text.to_owned()).filter(|text| !text.is_empty())));
+    let part = part_of(&all, &[2, 4]).unwrap();
+    let expected = rows(&["", "b"].map(|text| Some(text.to_owned()).filter(|text| !text.is_empty())));
+    assert_eq!(part.column(0).as_dictionary::<Int32Type>().values().len(), 1);
+    for (found, expected) in part.columns().iter().zip(expected.columns()).take(3) {
+        assert_eq!(&plain(found).to_data(), &plain(expected).to_data());
+    }
+    assert_eq!(part_of(&all, &[0, 1, 2, 3, 4]).unwrap(), all);
+}
+
+#[test]
 fn rows_of_very_many_days_need_few_open_files() {
     const DAY: i64 = 86_400_000_000;
     let dir = tempfile::tempdir().unwrap();
     let times: Vec<i64> = (0..200).map(|row| (row * 37 % 100) * DAY + row).collect();
     let rows = crate::table::tests::batch(TableName::Spans, "shop", &times);
-    let by_day = by_day(&with_values(TableName::Spans, &[rows]).unwrap()).unwrap();
-    assert_eq!(by_day.len(), 100);
     let mut output = Output::new(TableName::Spans, dir.path());
-    for (day, rows) in &by_day {
+    let (mut days, mut first) = (0, None);
+    let write = |day, rows: Vec<RecordBatch>| {
         assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 2, "day {day}");
-        output.write_group(*day, rows).unwrap();
+        output.write_group(day, &rows)?;
         assert!(output.open.len() <= OPEN_MAX);
-    }
+        days += 1;
+        first.get_or_insert(rows);
+        Ok(())
+    };
+    by_day(&with_values(TableName::Spans, &[rows]).unwrap(), write).unwrap();
+    assert_eq!(days, 100);
     // A day that comes back has another file.
-    output.write_group(0, &by_day[&0]).unwrap();
+    output.write_group(0, &first.unwrap()).unwrap();
     let (files, _) = output.finish().unwrap().keep();
     assert_eq!(files.len(), 101);
 }

@@ -203,8 +203,10 @@ impl App {
         let ledger = Ledger::open(&config.ledger_file()).await?;
         // Queries of people and the judge's own have separate memory, so that neither starves the other.
         let people = Engine::new(&tables, QueryLimits::default())?;
-        let judge = Engine::new(&tables, QueryLimits { rows_max: usize::MAX, ..QueryLimits::default() })?;
-        let rollouts = Rollouts::new(ledger.clone(), judge.clone(), clock.clone()).with_policies(config.policies());
+        let all_rows = QueryLimits { rows_max: usize::MAX, ..QueryLimits::default() };
+        let (judge, questions) = (Engine::new(&tables, all_rows.clone())?, Engine::new(&tables, all_rows)?);
+        let rollouts =
+            Rollouts::new(ledger.clone(), judge.clone(), clock.clone()).with_policies(config.policies()).with_questions_on(questions);
         let mut scheduler = Scheduler::new(config.analyzer.clone(), rollouts.clone(), ledger.clone(), judge, clock.clone());
         // A client needs the system's certificates, which a small image may lack.
         if !config.analyzer.probe_hosts.is_empty() {

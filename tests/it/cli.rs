@@ -323,7 +323,10 @@ async fn a_job_gets_from_telemetry_to_a_decision() {
     let json: Value = serde_json::from_slice(&haldane(&world.api, &["query", sql, "--format", "json", "--limit", "1"]).stdout).unwrap();
     assert_eq!((&json["rows"], &json["truncated"]), (&json!([["1.4.0", 3000]]), &json!(true)));
     refused(&haldane(&world.api, &["query", "DROP TABLE spans"]), "cannot run this SQL");
+    let endless = "SELECT count(*) FROM generate_series(1, 20000000) a, generate_series(1, 20000000) b WHERE a.value * b.value < 0";
+    refused(&haldane(&world.api, &["query", endless]), "joins every row with every row");
 
+    refused(&haldane("", &["query", sql, "--data", world.data().to_str().unwrap()]), "is in use by another haldane");
     let stopped = world.stop().await;
     let folder = stopped.data();
     let offline = haldane("", &["query", sql, "--data", folder.to_str().unwrap()]);
@@ -336,7 +339,7 @@ async fn a_job_gets_from_telemetry_to_a_decision() {
 async fn a_rollout_is_started_found_shown_and_cancelled() {
     let world = World::start().await;
     Traffic { service: "payment", version: "1.4.0", minutes: 1, requests: 10, fails_each: 0 }.send(&world).await;
-    let start = [&["rollout", "start"][..], &BASELINE, &SELECTORS].concat();
+    let start = [&["rollout", "start"][..], &BASELINE, &SELECTORS, &["--idempotency-key", "job 7"]].concat();
     let first = haldane(&world.api, &start);
     assert!(stdout(&first).contains("canary       service.version=1.5.0"), "{}{}", stdout(&first), stderr(&first));
     let again = haldane(&world.api, &start);
@@ -345,6 +348,7 @@ async fn a_rollout_is_started_found_shown_and_cancelled() {
     let other =
         [&["rollout", "start"][..], &BASELINE, &["--baseline", "service.version=1.4.0", "--canary", "service.version=1.6.0"]].concat();
     refused(&haldane(&world.api, &other), "already has a rollout in shop");
+    refused(&haldane(&world.api, &[&other[..], &["--idempotency-key", "job 7"]].concat()), "idempotency key was used before");
 
     let undecided = haldane(&world.api, &["verdict", "--service", "payment", "--wait", "1s"]);
     assert_eq!(undecided.status.code(), Some(4), "{}", stdout(&undecided));

@@ -57,6 +57,44 @@ async fn each_stage_has_a_verdict_and_waits_for_the_next_to_begin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_waits_on_when_its_time_is_over_and_over_a_restart() {
+    for judge in ["default", "kayenta"] {
+        let world = World::start().await;
+        let mut start = two_good_versions(&world, 10).await;
+        start["policy"] = json!({"approval": true, "judge": judge, "max_duration_seconds": 600});
+        let id = world.start_rollout(&start).await;
+        world.verdict_when(&id, |verdict| verdict["approval"]["awaited"] == true).await;
+        let world = world.stop().await.start_with(&[]).await;
+        // Some rounds. Nobody serves any longer, of which our judge may say that it doubts; the wait goes on all the same.
+        for _ in 0..40 {
+            let verdict = world.verdict(&id).await;
+            assert_eq!(verdict["final"], false, "{verdict}");
+            assert!(judge == "default" || verdict["approval"]["awaited"] == true, "{verdict}");
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        let awaited = kinds(&world, &id).await.iter().filter(|kind| *kind == "approval.awaited").count();
+        assert_eq!(awaited, 1, "{judge}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_is_held_to_what_was_asked_for() {
+    let world = World::start().await;
+    let mut start = two_good_versions(&world, 2).await;
+    start["policy"] = json!({"alpha": 0.02});
+    let id = world.start_rollout(&start).await;
+    assert_eq!(world.start_rollout(&start).await, id);
+    // What is in force anyway asks for nothing else.
+    start["policy"] = json!({"beta": 0.05});
+    assert_eq!(world.start_rollout(&start).await, id);
+    start["policy"] = json!({"alpha": 0.03});
+    let stricter = world.post("/v1/rollouts", &start).await.unwrap_err();
+    assert!(stricter.contains("already has a rollout"), "{stricter}");
+    start["policy"] = json!({});
+    assert_eq!(world.start_rollout(&start).await, id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_waits_for_a_person_where_the_policy_says_so() {
     let world = World::start().await;
     let mut start = two_good_versions(&world, 10).await;

@@ -126,10 +126,10 @@ impl PolicyOverrides {
 }
 
 impl PolicyOverrides {
-    /// Whether these ask for a person or for limits that others do not.
-    pub fn asks_more_than(&self, others: &Self) -> bool {
-        let person = self.approval == Some(true) && others.approval != Some(true);
-        person || self.gates.as_ref().is_some_and(|gates| !gates.is_empty() && others.gates.as_ref() != Some(gates))
+    /// Whether a rollout with these others is held to all that these say.
+    pub fn are_in_force_with(&self, others: &Self) -> bool {
+        let policy = |overrides: &Self| Policy::default().with(overrides);
+        matches!((policy(&self.clone().over(others.clone())), policy(others)), (Ok(asked), Ok(in_force)) if asked == in_force)
     }
 }
 

@@ -7,7 +7,7 @@ mod quantile;
 mod text;
 mod wire;
 
-pub use text::check_text;
+pub use text::{check_text, join_refusal, unbounded_joins};
 pub use wire::SCHEMA;
 
 use std::sync::Arc;
@@ -19,10 +19,11 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionConfig};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
 use haldane_store::{Classified, Fault, TableName, Tables};
+use tokio::sync::Semaphore;
 
 use crate::rehearsal::{CalibrationTable, Calibrations};
 
@@ -33,13 +34,15 @@ pub struct QueryLimits {
     pub rows_max: usize,
     /// Memory all queries of this engine may hold at once, in bytes.
     pub memory_bytes_max: usize,
-    /// Longest a query may take.
+    /// Longest a query may take, with its wait for others.
     pub timeout: Duration,
+    /// So many run at once.
+    pub at_once: usize,
 }
 
 impl Default for QueryLimits {
     fn default() -> Self {
-        Self { rows_max: 10_000, memory_bytes_max: 512 << 20, timeout: Duration::from_secs(30) }
+        Self { rows_max: 10_000, memory_bytes_max: 512 << 20, timeout: Duration::from_secs(30), at_once: 4 }
     }
 }
 
@@ -97,6 +100,7 @@ impl Classified for QueryError {
 pub struct Engine {
     session: SessionContext,
     limits: Arc<QueryLimits>,
+    turns: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -126,7 +130,8 @@ impl Engine {
         text::keep_out(&session);
         let deltas = deltas::MetricDeltas::new(tables.provider(TableName::Metrics));
         session.register_table(deltas::NAME, Arc::new(deltas)).map_err(failed)?;
-        Ok(Self { session, limits: Arc::new(limits) })
+        let turns = Arc::new(Semaphore::new(limits.at_once));
+        Ok(Self { session, limits: Arc::new(limits), turns })
     }
 
     /// Adds the table `calibrations`.
@@ -159,6 +164,7 @@ impl Engine {
     }
 
     async fn stream<E: From<QueryError>>(&self, text: &str, mut take: impl FnMut(&RecordBatch) -> Result<(), E>) -> Result<(), E> {
+        let _turn = self.turns.acquire().await;
         let (_, mut stream) = self.open(text).await?;
         while let Some(batch) = stream.next().await {
             take(&batch.map_err(classify)?)?;
@@ -172,10 +178,16 @@ impl Engine {
         check_text(text).map_err(|reason| QueryError::Refused { reason })?;
         let frame = self.session.sql_with_options(text, reads_only).await.map_err(refused)?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
-        Ok((schema, frame.execute_stream().await.map_err(classify)?))
+        let context = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await.map_err(classify)?;
+        if let Some(join) = unbounded_joins(&plan).first() {
+            return Err(QueryError::Refused { reason: join_refusal(join) });
+        }
+        Ok((schema, execute_stream(plan, context).map_err(classify)?))
     }
 
     async fn run(&self, text: &str) -> Result<QueryResult, QueryError> {
+        let _turn = self.turns.acquire().await;
         let (schema, mut stream) = self.open(text).await?;
         let (mut batches, mut rows, mut truncated) = (Vec::new(), 0, false);
         while let Some(batch) = stream.next().await {

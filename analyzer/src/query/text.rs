@@ -1,5 +1,9 @@
 //! What a text of SQL may ask before it is parsed, and which functions nobody may call: a query must not bring the process down.
 
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -77,6 +81,25 @@ fn is_link(token: &Token) -> bool {
     let value = matches!(token, Token::Number(..) | Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) | Token::Placeholder(_));
     let mark = matches!(token, Token::Whitespace(_) | Token::Comma | Token::Period | Token::SemiColon | Token::EOF);
     !value && !mark
+}
+
+/// The joins in a plan that would not let go of their threads for as long as they take: no deadline ends them.
+pub fn unbounded_joins(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
+    let mut found = Vec::new();
+    let _ = plan.apply(|node| {
+        if matches!(node.name(), "CrossJoinExec" | "NestedLoopJoinExec") {
+            found.push(node.name().to_owned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
+}
+
+/// Says that such a join is not allowed, and what to do.
+pub fn join_refusal(join: &str) -> String {
+    format!(
+        "this joins every row with every row ({join}), which is not allowed here: join on something equal, or use UNION ALL or a window"
+    )
 }
 
 /// Takes the functions away that nobody may call.

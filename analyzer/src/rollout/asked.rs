@@ -102,7 +102,7 @@ impl Rollouts {
     /// When the request makes no sense, the service has no past of some length, or another plan is being made.
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, PlanError> {
         let turn = self.asking.clone().try_acquire_owned().map_err(|_| PlanError::Busy)?;
-        let known = detect::services(&self.engine, self.clock.now()).await.map_err(|error| PastError::Gather(error.into()))?;
+        let known = detect::services(&self.questions, self.clock.now()).await.map_err(|error| PastError::Gather(error.into()))?;
         let (service, environment) = (request.service.as_str(), request.environment.as_str());
         let serving = known.into_iter().filter(|one| one.service == service && one.environment == environment);
         let versions = serving.flat_map(|one| one.versions).filter(|version| version.requests > 0);
@@ -111,7 +111,7 @@ impl Rollouts {
         };
         let name = Some(version.version.as_str()).filter(|name| !name.is_empty());
         let until = version.last_seen.plus(WINDOW).min(self.clock.now().minus(LATENESS)).bucket(WINDOW);
-        rehearsal::plan(&self.engine, request, name, until, turn).await
+        rehearsal::plan(&self.questions, request, name, until, turn).await
     }
 
     /// The verdict on a time of the past, as if a rollout had ended with it. It is not kept.
@@ -139,9 +139,9 @@ impl Rollouts {
             history: HISTORY.max(length),
             seed: 0,
         };
-        try_sql(&self.engine, &question, policy.metrics()).await?;
-        let mut evidence = gather(&self.engine, &question).await?;
-        add_samples(&self.engine, &question, &policy.sampled(), &mut evidence).await?;
+        try_sql(&self.questions, &question, policy.metrics()).await?;
+        let mut evidence = gather(&self.questions, &question).await?;
+        add_samples(&self.questions, &question, &policy.sampled(), &mut evidence).await?;
         let evidence = Evidence { pairing: request.pairing, ..evidence };
         let subject = VerdictSubject {
             rollout_id: String::new(),

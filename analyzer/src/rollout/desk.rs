@@ -20,7 +20,7 @@ use super::record::{from_row, is_same, to_row};
 use super::standing;
 use super::trail;
 use crate::cohort::{GatherError, Question, first_seen, try_sql};
-use crate::policy::{NamedPolicy, Policy, PolicyFolder};
+use crate::policy::{NamedPolicy, Policy, PolicyFolder, PolicyOverrides};
 use crate::query::Engine;
 use crate::verdict::Verdict;
 
@@ -45,6 +45,8 @@ const TOLD_AT_ONCE: usize = 2;
 pub struct Rollouts {
     pub(super) ledger: Ledger,
     pub(super) engine: Engine,
+    /// For what people ask that changes nothing, so that it takes nothing from the judge.
+    pub(super) questions: Engine,
     pub(super) clock: SharedClock,
     live: Arc<Live>,
     /// Who may have something computed at once.
@@ -73,13 +75,19 @@ impl Rollouts {
     pub fn new(ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
         let live = Live { verdicts: RwLock::default(), bell: watch::Sender::new(0) };
         let (asking, telling) = (Arc::new(Semaphore::new(ASKED_AT_ONCE)), Arc::new(Semaphore::new(TOLD_AT_ONCE)));
-        Self { ledger, engine, clock, live: Arc::new(live), asking, telling, policies: PolicyFolder::default() }
+        Self { ledger, questions: engine.clone(), engine, clock, live: Arc::new(live), asking, telling, policies: PolicyFolder::default() }
     }
 
     /// The same, with policies from a folder.
     #[must_use]
     pub fn with_policies(self, policies: PolicyFolder) -> Self {
         Self { policies, ..self }
+    }
+
+    /// The same, with an engine of its own for what people ask that changes nothing.
+    #[must_use]
+    pub fn with_questions_on(self, questions: Engine) -> Self {
+        Self { questions, ..self }
     }
 
     /// The policies of the folder.
@@ -106,18 +114,25 @@ impl Rollouts {
     /// # Errors
     /// When the request contradicts itself or a live rollout, or no telemetry of the service is known.
     pub async fn start(&self, request: StartRollout) -> Result<Started, StartError> {
+        let asked = request.policy.clone();
         let (request, policy_name) = self.with_policy(request);
         let policy = self.check(&request).await?;
         if let Some(key) = &request.idempotency_key
             && let Some(row) = self.ledger.rollout_by_key(key).await?
         {
-            return Ok(Started { rollout: from_row(row)?, created: false });
+            let rollout = from_row(row)?;
+            let place = (&rollout.service, &rollout.environment);
+            let change = (&rollout.baseline, &rollout.canary);
+            if (place, change) != ((&request.service, &request.environment), (&request.baseline, &request.canary)) {
+                return Err(StartError::KeyUsed { service: rollout.service.to_string(), used: rollout.id });
+            }
+            return Ok(Started { rollout, created: false });
         }
         self.require_telemetry(&request).await?;
         let started_at = self.start_of(&request).await?;
         self.try_metrics(&request, &policy, started_at).await?;
         let rollout = Rollout { policy_name, ..self.draft(&request, Origin::Requested, started_at) };
-        self.insert(rollout, &request).await
+        self.insert(rollout, &request, &asked).await
     }
 
     /// The policy that a request asks for.
@@ -160,16 +175,17 @@ impl Rollouts {
 
     /// Opens a rollout for a version that has just been seen; `None` when one that was asked for runs.
     pub(super) async fn open_detected(&self, request: StartRollout, started_at: UnixNanos) -> Result<Option<Rollout>, StartError> {
+        let asked = request.policy.clone();
         let (request, policy_name) = self.with_policy(request);
         let rollout = Rollout { policy_name, ..self.draft(&request, Origin::Detected, started_at) };
-        match self.insert(rollout, &request).await {
+        match self.insert(rollout, &request, &asked).await {
             Ok(started) => Ok(started.created.then_some(started.rollout)),
             Err(StartError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn insert(&self, rollout: Rollout, request: &StartRollout) -> Result<Started, StartError> {
+    async fn insert(&self, rollout: Rollout, request: &StartRollout, asked: &PolicyOverrides) -> Result<Started, StartError> {
         let row = to_row(&rollout, request.idempotency_key.clone())?;
         let began = trail::started(&rollout, &request.actor);
         let existing = match self.ledger.insert_rollout(&row, None, Some(&began)).await? {
@@ -178,7 +194,7 @@ impl Rollouts {
         };
         // One that Haldane opened by itself has the default policy; asked for with another, it is opened anew.
         let as_asked = existing.origin == Origin::Requested || existing.policy == request.policy;
-        if is_same(&existing, request) && as_asked {
+        if is_same(&existing, request, asked) && as_asked {
             return Ok(Started { rollout: existing, created: false });
         }
         if existing.origin == Origin::Requested {
@@ -192,7 +208,11 @@ impl Rollouts {
         self.forget(&existing.id);
         match replaced {
             Inserted::New => Ok(Started { rollout, created: true }),
-            Inserted::Exists(other) => Err(conflict(&from_row(*other)?)),
+            Inserted::Exists(other) => {
+                let other = from_row(*other)?;
+                // The same request may come twice at once.
+                if is_same(&other, request, asked) { Ok(Started { rollout: other, created: false }) } else { Err(conflict(&other)) }
+            }
         }
     }
 

@@ -25,6 +25,14 @@ pub enum StartError {
         /// The rollout that runs.
         running: RolloutId,
     },
+    /// An idempotency key names one request.
+    #[error("the idempotency key was used before, for rollout {used} of {service} or of other versions: give each change a key of its own")]
+    KeyUsed {
+        /// The service of that rollout.
+        service: String,
+        /// The rollout.
+        used: RolloutId,
+    },
     /// A step gets no more of the traffic than the one before.
     #[error("stages: traffic has to be more from step to step")]
     Stages,
@@ -74,7 +82,7 @@ impl StartError {
 impl Classified for StartError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Conflict { .. } => Fault::Conflict,
+            Self::Conflict { .. } | Self::KeyUsed { .. } => Fault::Conflict,
             Self::Stages | Self::Future { .. } | Self::SameCohorts { .. } => Fault::Invalid,
             Self::UnknownService { .. } => Fault::Missing,
             Self::Policy(error) => error.fault(),

@@ -9,7 +9,6 @@ use haldane_store::clock::SharedClock;
 
 use super::desk::Rollouts;
 use super::model::{Rollout, RolloutFilter, RolloutState};
-use super::stages::WAIT_MAX;
 use crate::verdict::{Verdict, VerdictDecision};
 
 /// A rollout that has ended is told of for so long.
@@ -212,6 +211,6 @@ fn newest_of(rollout: &Rollout, verdict: &Verdict) -> Newest {
         created_at: rollout.created_at,
         // Of one that has just begun nothing older than its start can be missing.
         judged_until: judged_until.max(rollout.created_at),
-        judged_to: if verdict.awaits_somebody() { rollout.judged_to().plus(WAIT_MAX) } else { rollout.judged_to() },
+        judged_to: if verdict.awaits_somebody() { rollout.watched_to() } else { rollout.judged_to() },
     }
 }

@@ -27,8 +27,8 @@ pub(super) struct Memory {
 struct Remembered {
     /// Too large to be read with others.
     is_large: bool,
-    /// Proven, and waiting for a person or for the next stage.
-    is_awaiting: bool,
+    /// The stage in which it was proven and began to wait for a person or for the next stage. Doubts that come up meanwhile do not end the wait.
+    waits_in: Option<usize>,
     judged: Option<JudgedOn>,
     kept: Option<Kept>,
 }
@@ -83,8 +83,19 @@ impl Memory {
         self.known().entry(id.clone()).or_default().is_large = true;
     }
 
-    pub(super) fn is_awaiting(&self, id: &RolloutId) -> bool {
-        self.known().get(id).is_some_and(|known| known.is_awaiting)
+    /// Whether the rollout was proven in its stage, and has waited since.
+    pub(super) fn is_awaiting(&self, rollout: &Rollout) -> bool {
+        self.known().get(&rollout.id).is_some_and(|known| known.waits_in == Some(rollout.stage))
+    }
+
+    /// Whether nothing is remembered of a rollout, as after a start.
+    pub(super) fn is_new(&self, id: &RolloutId) -> bool {
+        !self.known().contains_key(id)
+    }
+
+    /// Notes that a rollout waits in its stage.
+    pub(super) fn note_awaiting(&self, rollout: &Rollout) {
+        self.known().entry(rollout.id.clone()).or_default().waits_in = Some(rollout.stage);
     }
 
     /// Whether the last judgement was made on just this.
@@ -106,10 +117,9 @@ impl Memory {
     }
 
     /// Notes that a verdict was written, or that it said nothing new.
-    pub(super) fn note_judged(&self, judged: JudgedOn, is_awaiting: bool) {
-        let mut known = self.known();
-        let known = known.entry(judged.rollout.id.clone()).or_default();
-        (known.judged, known.is_awaiting) = (Some(judged), is_awaiting);
+    pub(super) fn note_judged(&self, judged: JudgedOn) {
+        let id = judged.rollout.id.clone();
+        self.known().entry(id).or_default().judged = Some(judged);
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<RolloutId, Remembered>> {

@@ -127,11 +127,10 @@ impl From<StageDocument> for Stage {
     }
 }
 
-/// Whether a request asks for what a rollout already is.
-pub(super) fn is_same(rollout: &Rollout, request: &StartRollout) -> bool {
+/// Whether a request asks for what a rollout already is; `asked` is what it says of its policy itself.
+pub(super) fn is_same(rollout: &Rollout, request: &StartRollout, asked: &PolicyOverrides) -> bool {
     let same_change = rollout.baseline == request.baseline && rollout.canary == request.canary;
-    let as_strict = !request.policy.asks_more_than(&rollout.policy);
-    same_change && as_strict && rollout.strategy == request.strategy && rollout.stages == request.stages
+    same_change && asked.are_in_force_with(&rollout.policy) && rollout.strategy == request.strategy && rollout.stages == request.stages
 }
 
 fn word<T>(parsed: Option<T>, text: &str) -> Result<T, LedgerError> {

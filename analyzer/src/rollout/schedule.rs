@@ -30,7 +30,7 @@ use crate::cohort::{
     GatherError, Gathered, Keys, News, ONWARD_MAX, Question, TOGETHER_MAX, add_samples, can_share, gather_on, gather_together, goes_on,
 };
 use crate::judge::{Evidence, Pairing, Role};
-use crate::policy::{Limit, Policy, PolicyChange, PolicyError};
+use crate::policy::{JudgeRule, Limit, Policy, PolicyChange, PolicyError};
 use crate::query::Engine;
 use crate::rehearsal::Calibrations;
 use crate::verdict::{Verdict, VerdictSubject};
@@ -229,6 +229,7 @@ impl Scheduler {
         let live = self.desk.live().await?;
         self.probes.keep(&live);
         self.memory.keep(&live);
+        self.recall(&live).await;
         let now = self.clock.now();
         let due = live.iter().filter(|rollout| self.is_due(rollout, now));
         let (shared, alone): (Vec<_>, Vec<_>) =
@@ -251,6 +252,16 @@ impl Scheduler {
         Ok(())
     }
 
+    /// After a start: which rollouts were waiting for somebody when the last verdict was given.
+    async fn recall(&self, live: &[Rollout]) {
+        for rollout in live.iter().filter(|rollout| self.memory.is_new(&rollout.id)) {
+            let last = self.desk.verdict_of(rollout).await;
+            if last.is_ok_and(|verdict| verdict.awaits_somebody() && rollout.is_of_this_stage(&verdict)) {
+                self.memory.note_awaiting(rollout);
+            }
+        }
+    }
+
     /// Whether anything may have changed since it was judged.
     fn is_due(&self, rollout: &Rollout, now: UnixNanos) -> bool {
         let Ok(policy) = Policy::default().with(&rollout.policy_now()) else { return true };
@@ -264,7 +275,7 @@ impl Scheduler {
         JudgedOn {
             rollout: rollout.clone(),
             until: self.question(rollout, read_at).until,
-            ended: !self.memory.is_awaiting(&rollout.id) && self.watermark(read_at) >= end,
+            ended: !self.memory.is_awaiting(rollout) && self.watermark(read_at) >= end,
             gave_up: now >= end.plus(WAIT_MAX),
         }
     }
@@ -273,10 +284,8 @@ impl Scheduler {
         !self.memory.is_large(&rollout.id) && can_share(&self.question(rollout, rollout.started_at))
     }
 
-    /// Of what waits for somebody, everything is judged meanwhile.
     fn judged_to(&self, rollout: &Rollout) -> UnixNanos {
-        let waits = self.memory.is_awaiting(&rollout.id);
-        if waits { rollout.judged_to().plus(WAIT_MAX) } else { rollout.judged_to() }
+        if self.memory.is_awaiting(rollout) { rollout.watched_to() } else { rollout.judged_to() }
     }
 
     /// Judges rollouts whose evidence is read in one go.
@@ -370,10 +379,13 @@ impl Scheduler {
             self.desk.mark_running(&rollout.id).await?;
         }
         let (judged_on, is_awaiting) = (outcome.judged_on.clone(), outcome.verdict.awaits_somebody());
+        if is_awaiting {
+            self.memory.note_awaiting(rollout);
+        }
         if !previous.as_ref().is_some_and(|previous| says_the_same(previous, &outcome.verdict)) {
             self.write_down(rollout, previous.as_ref(), outcome).await?;
         }
-        self.memory.note_judged(judged_on, is_awaiting);
+        self.memory.note_judged(judged_on);
         Ok(())
     }
 
@@ -400,7 +412,7 @@ impl Scheduler {
         let mut overrides = rollout.policy_now();
         let now = self.clock.now();
         let judged_on = self.judged_on(rollout, policy, at, now);
-        if self.memory.is_awaiting(&rollout.id) {
+        if self.memory.is_awaiting(rollout) && policy.judge == JudgeRule::Default {
             // What is proven is watched for as long as it waits for somebody, and ends by harm or by nobody coming.
             overrides.min_duration_seconds = Some(policy.min_duration().as_secs());
             overrides.max_duration_seconds = Some((policy.max_duration() + WAIT_MAX).min(Policy::DURATION_MAX).as_secs());

@@ -12,7 +12,7 @@ use super::error::AdvanceError;
 use super::model::{Rollout, RolloutId};
 use super::record::{from_row, to_row};
 use super::trail::{self, EventDetails, EventKind};
-use crate::policy::{Policy, PolicyOverrides};
+use crate::policy::{JudgeRule, Policy, PolicyOverrides};
 use crate::verdict::{ApprovalVerdict, StageVerdict, Verdict, VerdictDecision};
 
 /// Most stages of a rollout.
@@ -83,6 +83,15 @@ impl Rollout {
     pub(super) fn judged_to(&self) -> UnixNanos {
         let policy = Policy::default().with(&self.policy_now()).unwrap_or_default();
         self.judged_from().plus(policy.max_duration())
+    }
+
+    /// No window after this is compared while it waits for somebody: what is proven is watched meanwhile. Kayenta's judge speaks of a time that is over.
+    pub(super) fn watched_to(&self) -> UnixNanos {
+        let policy = Policy::default().with(&self.policy_now()).unwrap_or_default();
+        match policy.judge {
+            JudgeRule::Default => self.judged_to().plus(WAIT_MAX),
+            JudgeRule::Kayenta(_) => self.judged_to(),
+        }
     }
 
     /// The stage as verdicts tell it; none of a rollout without stages.

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, ParamValues};
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -23,6 +23,7 @@ use datafusion_postgres::pgwire::api::{ClientInfo, ErrorHandler};
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 use futures::StreamExt as _;
+use haldane_analyzer::query::{join_refusal, unbounded_joins};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -176,10 +177,7 @@ async fn run(
     let physical = frame.create_physical_plan().await.map_err(|error| refusal(&error))?;
     let joins = unbounded_joins(&physical);
     if let Some(join) = joins.first().filter(|_| joins.len() > if of_catalog { CATALOG_JOINS_MAX } else { 0 }) {
-        let reason = format!(
-            "this joins every row with every row ({join}), which is not allowed here: join on something equal, or use UNION ALL or a window"
-        );
-        return Err(Refusal { outcome: QueryOutcome::Refused, code: "0A000", reason });
+        return Err(Refusal { outcome: QueryOutcome::Refused, code: "0A000", reason: join_refusal(join) });
     }
     let mut stream = execute_stream(physical, Arc::new(context)).map_err(|error| refusal(&error))?;
     let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
@@ -261,18 +259,6 @@ fn only_catalog(plan: &LogicalPlan) -> bool {
         Ok(TreeNodeRecursion::Continue)
     });
     only && any
-}
-
-/// A join that would not let go of its thread for as long as it takes.
-fn unbounded_joins(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
-    let mut found = Vec::new();
-    let _ = plan.apply(|node| {
-        if matches!(node.name(), "CrossJoinExec" | "NestedLoopJoinExec") {
-            found.push(node.name().to_owned());
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    found
 }
 
 fn read_only() -> Refusal {

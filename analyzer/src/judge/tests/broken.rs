@@ -83,10 +83,14 @@ fn a_canary_of_which_is_said_that_it_serves_nothing_is_silent_too() {
 #[test]
 fn windows_at_both_ends_of_time_are_no_panic() {
     let mut evidence = World { windows: 6, ..World::default() }.evidence();
-    let last = evidence.until.minus(evidence.window);
-    evidence.cells.change(|cell| match cell.instance.ends_with('0') {
-        true => cell.at = UnixNanos::new(i64::MIN),
-        false => cell.at = if cell.at == last { UnixNanos::new(i64::MAX - 1) } else { cell.at },
+    let first = evidence.cells.iter().map(|cell| cell.at).min().unwrap();
+    let (started, last) = (evidence.started_at, evidence.until.minus(evidence.window));
+    evidence.cells.change(|cell| match (cell.at, cell.instance.ends_with('0')) {
+        (_, true) => cell.at = UnixNanos::new(i64::MIN),
+        // These begin behind the first ones, so they are known to be young once, and end further away than a number reaches.
+        (at, false) if at == first || at == started => cell.at = UnixNanos::new(i64::MIN + 1),
+        (at, false) if at == last => cell.at = UnixNanos::new(i64::MAX - 1),
+        (_, false) => {}
     });
     evidence.window = std::time::Duration::from_nanos(1);
     evidence.until = UnixNanos::new(i64::MAX);

@@ -114,9 +114,9 @@ async fn standing(doors: &Doors, mut request: StartRollout, tool: &str, (memory,
 /// Started by the tool, by a person, or by itself, of what the tool asks about.
 fn is_asked_for(rollout: &Rollout, request: &StartRollout) -> bool {
     let agrees = |key: &str| rollout.metadata.get(key).is_none_or(|said| Some(said) == request.metadata.get(key));
-    // One that asks for less than the tool does is not the one that it means, unless it has ended.
-    let as_strict = rollout.ended_at.is_some() || !request.policy.asks_more_than(&rollout.policy);
-    rollout.baseline == request.baseline && rollout.canary == request.canary && as_strict && agrees(CHECKSUM) && agrees(TOOL)
+    // One that is held to something else than the tool says is not the one that it means, unless it has ended.
+    let as_asked = rollout.ended_at.is_some() || request.policy.are_in_force_with(&rollout.policy);
+    rollout.baseline == request.baseline && rollout.canary == request.canary && as_asked && agrees(CHECKSUM) && agrees(TOOL)
 }
 
 /// Without a checksum nobody knows whether what ended a while ago was the same version.

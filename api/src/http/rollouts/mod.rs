@@ -180,6 +180,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 pub(super) fn start_problem(error: &StartError) -> Problem {
     match error {
         StartError::Conflict { running, .. } => Problem::from_error(error, ProblemKind::RolloutConflict).with_rollout(running.as_str()),
+        StartError::KeyUsed { used, .. } => Problem::from_error(error, ProblemKind::RolloutConflict).with_rollout(used.as_str()),
         StartError::UnknownService { .. } => Problem::from_error(error, ProblemKind::UnknownService),
         StartError::Stages
         | StartError::Future { .. }

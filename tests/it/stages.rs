@@ -92,6 +92,12 @@ async fn a_rollout_is_held_to_what_was_asked_for() {
     assert!(stricter.contains("already has a rollout"), "{stricter}");
     start["policy"] = json!({});
     assert_eq!(world.start_rollout(&start).await, id);
+    // What a person overrules can be looked at afterwards.
+    world.verdict_when(&id, |verdict| verdict["sequence"].as_u64() > Some(0)).await;
+    world.post(&format!("/v1/rollouts/{id}/rollback"), &json!({"reason": "customers call"})).await.unwrap();
+    let world = world.stop().await.start_with(&[]).await;
+    let evidence = reqwest::get(format!("{}/v1/rollouts/{id}/evidence", world.api)).await.unwrap();
+    assert!(evidence.status().is_success() && evidence.bytes().await.unwrap().starts_with(b"PAR1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use haldane_store::clock::SharedClock;
+use haldane_store::fault::chain;
 use haldane_store::ledger::{Ending, Inserted, Last, Ledger, LedgerError, Replaced, RolloutQuery, VerdictRow};
 use haldane_store::{Environment, ServiceName, UnixNanos};
 use tokio::sync::{Semaphore, watch};
@@ -339,8 +340,15 @@ impl Rollouts {
     async fn end(&self, id: &RolloutId, actor: &str, ending: Ending) -> Result<Rollout, CancelError> {
         let rollout = self.get(id).await?;
         let told = trail::ended(&rollout, actor, &ending);
+        // What somebody overrules, or acts on, is kept as what the judge decides on is.
+        let evidence = self.evidence(id).await.ok().flatten();
         if !self.ledger.end_rollout(id.as_str(), &ending, told.as_slice()).await? {
             return Err(CancelError::Ended { id: id.clone(), state: rollout.state.as_str() });
+        }
+        if let Some(evidence) = evidence
+            && let Err(error) = self.ledger.keep_evidence(id.as_str(), ending.at, &evidence).await
+        {
+            tracing::error!(rollout = %id, error = chain(&error), "the evidence of a rollout that was ended cannot be kept");
         }
         self.forget(id);
         Ok(self.get(id).await?)

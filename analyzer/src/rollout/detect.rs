@@ -1,6 +1,6 @@
 //! Which services and versions there are, and which version is new.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use haldane_store::ledger::{Ledger, VersionRow};
@@ -70,13 +70,18 @@ fn read_services(
 /// Remembers the versions seen and opens a rollout for each that is new.
 #[derive(Debug)]
 pub(super) struct Detector {
-    known: HashSet<(String, String, String)>,
+    /// By service and environment.
+    known: HashMap<(String, String), HashSet<String>>,
 }
 
 impl Detector {
     pub(super) async fn load(ledger: &Ledger) -> Result<Self, ReadError> {
         let rows = ledger.versions().await?;
-        Ok(Self { known: rows.into_iter().map(|row| (row.service, row.environment, row.version)).collect() })
+        let mut known: HashMap<_, HashSet<String>> = HashMap::new();
+        for row in rows {
+            known.entry((row.service, row.environment)).or_default().insert(row.version);
+        }
+        Ok(Self { known })
     }
 
     /// Looks once. Returns what was opened, in words.
@@ -88,6 +93,16 @@ impl Detector {
         })?;
         for service in services {
             let news = self.news(&service);
+            if !news.may_open && !news.opens.is_empty() {
+                let (service, environment) = (&service.service, &service.environment);
+                tracing::warn!(%service, %environment, "so many versions are known that new ones open no rollout by themselves");
+            }
+            // A version is known once its rollout is open: after a stop in between it is looked at again, and its rollout found.
+            if !silent.contains(&service.service) && news.may_open {
+                for version in news.opens {
+                    opened.extend(open(desk, &service, version).await?);
+                }
+            }
             for version in &news.seen {
                 let row = VersionRow {
                     service: service.service.clone(),
@@ -97,22 +112,18 @@ impl Detector {
                 };
                 ledger.add_version(&row).await?;
             }
-            if !silent.contains(&service.service) && news.may_open {
-                for version in news.opens {
-                    opened.extend(open(desk, &service, version).await?);
-                }
-            }
-            self.known.extend(news.seen.iter().map(|seen| (service.service.clone(), service.environment.clone(), seen.version.clone())));
+            let seen: Vec<String> = news.seen.iter().map(|seen| seen.version.clone()).collect();
+            self.known.entry((service.service, service.environment)).or_default().extend(seen);
         }
         Ok(opened)
     }
 
     fn news<'a>(&self, service: &'a ServiceSummary) -> News<'a> {
-        let place = |version: &str| (service.service.clone(), service.environment.clone(), version.to_owned());
+        let known = self.known.get(&(service.service.clone(), service.environment.clone())).filter(|known| !known.is_empty());
         let mut named: Vec<&VersionSummary> = service.versions.iter().filter(|version| !version.version.is_empty()).collect();
         named.sort_by_key(|version| version.first_seen);
-        let seen: Vec<_> = named.iter().copied().filter(|version| !self.known.contains(&place(&version.version))).collect();
-        let first_look = !self.known.iter().any(|(name, environment, _)| *name == service.service && *environment == service.environment);
+        let seen: Vec<_> = named.iter().copied().filter(|version| !known.is_some_and(|known| known.contains(&version.version))).collect();
+        let first_look = known.is_none();
         let opens = match (first_look, named.first()) {
             (true, Some(oldest)) => {
                 seen.iter().copied().filter(|version| version.first_seen.since(oldest.first_seen) > FIRST_LOOK).collect()
@@ -120,8 +131,7 @@ impl Detector {
             (true, None) => Vec::new(),
             (false, _) => seen.clone(),
         };
-        let known = self.known.iter().filter(|(name, environment, _)| *name == service.service && *environment == service.environment);
-        News { seen, opens, may_open: known.count() < VERSIONS_MAX }
+        News { seen, opens, may_open: known.map_or(0, HashSet::len) < VERSIONS_MAX }
     }
 }
 
@@ -172,7 +182,7 @@ mod tests {
     }
 
     fn opens(known: &[&str], summary: &ServiceSummary) -> Vec<String> {
-        let known = known.iter().map(|name| ("payment".into(), "shop".into(), (*name).to_owned())).collect();
+        let known = HashMap::from([(("payment".into(), "shop".into()), known.iter().map(|name| (*name).to_owned()).collect())]);
         Detector { known }.news(summary).opens.iter().map(|version| version.version.clone()).collect()
     }
 

@@ -5,6 +5,7 @@
 
 mod asked;
 mod calibrator;
+mod config;
 mod consequence;
 mod deployments;
 mod desk;
@@ -25,6 +26,7 @@ mod story;
 mod trail;
 
 pub use asked::{AnalysisError, AnalysisRequest};
+pub use config::AnalyzerConfig;
 pub use deployments::DeploymentFigures;
 pub use desk::Rollouts;
 pub use error::{AdvanceError, CancelError, FindError, ReadError, StartError};
@@ -37,7 +39,7 @@ pub use model::{
     Started, Strategy, VerdictFilter, VersionSummary,
 };
 pub use probes::Prober;
-pub use schedule::{AnalyzerConfig, Scheduler};
+pub use schedule::Scheduler;
 pub use stages::{Advance, Approval, STAGES_MAX, Stage};
 pub use story::Story;
 pub use trail::{Event, EventDetails, EventFilter, EventKind, EventPlace, HALDANE, entry_of};

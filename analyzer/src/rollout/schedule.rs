@@ -10,10 +10,10 @@ use haldane_store::ledger::{Ledger, LedgerError};
 use haldane_store::name::hash_of;
 use haldane_store::schema::BUCKET_SECONDS;
 use haldane_store::{Classified, Fault, UnixNanos};
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::calibrator::Calibrator;
+use super::config::AnalyzerConfig;
 use super::consequence::{decides, ending, says_the_same};
 use super::desk::{Judged, Rollouts};
 use super::detect::Detector;
@@ -35,42 +35,10 @@ use crate::query::Engine;
 use crate::rehearsal::Calibrations;
 use crate::verdict::{Verdict, VerdictSubject};
 
-/// Settings of the analyzer.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AnalyzerConfig {
-    /// How often running rollouts are looked at, in seconds; up to 10 also whenever a window is complete. They are judged when there is something new.
-    pub judge_every_seconds: u64,
-    /// How long after its end a window is taken as complete, in seconds; exporters hold data back for some seconds.
-    pub lateness_seconds: u64,
-    /// How much of the baseline before a rollout is learnt from, in seconds.
-    pub history_seconds: u64,
-    /// Whether a new `service.version` opens a rollout by itself.
-    pub detect_versions: bool,
-    /// Services for which it does not.
-    pub detect_except: Vec<String>,
-    /// How often the judge is tried on the past of each service, in seconds; 0 for never.
-    pub calibrate_every_seconds: u64,
-    /// Hosts that a policy's probes may ask, such as `*.shop.svc.cluster.local`; none if empty.
-    pub probe_hosts: Vec<String>,
-}
-
-impl Default for AnalyzerConfig {
-    fn default() -> Self {
-        Self {
-            judge_every_seconds: 5,
-            lateness_seconds: 15,
-            history_seconds: 1800,
-            detect_versions: true,
-            detect_except: Vec::new(),
-            calibrate_every_seconds: 3600,
-            probe_hosts: Vec::new(),
-        }
-    }
-}
-
 /// So many rollouts are judged at once: each may hold some hundred megabytes of evidence.
 const JUDGED_AT_ONCE: usize = 2;
+/// Senders keep what is not taken and try again; SDKs wait half a minute at most between two tries.
+const SENT_AGAIN: Duration = Duration::from_secs(60);
 /// Between two rounds, however long one takes.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 
@@ -113,6 +81,7 @@ pub struct Scheduler {
     memory: Memory,
     probes: Probes,
     figures: Figures,
+    began: UnixNanos,
 }
 
 /// Evidence as it was at a time.
@@ -143,7 +112,8 @@ impl Scheduler {
     /// A scheduler over the same ledger and tables as `desk`.
     pub fn new(config: AnalyzerConfig, desk: Rollouts, ledger: Ledger, engine: Engine, clock: SharedClock) -> Self {
         let (probes, figures) = (Probes::new(config.probe_hosts.clone()), Figures::new(clock.clone()));
-        Self { config, desk, ledger, engine, clock, calibrations: Calibrations::default(), memory: Memory::default(), probes, figures }
+        let (began, calibrations, memory) = (clock.now(), Calibrations::default(), Memory::default());
+        Self { config, desk, ledger, engine, clock, calibrations, memory, probes, figures, began }
     }
 
     /// With somebody who asks the addresses of policies; without, none is asked.
@@ -275,9 +245,14 @@ impl Scheduler {
         JudgedOn {
             rollout: rollout.clone(),
             until: self.question(rollout, read_at).until,
-            ended: !self.memory.is_awaiting(rollout) && self.watermark(read_at) >= end,
+            ended: !self.memory.is_awaiting(rollout) && self.watermark(read_at) >= end && !self.is_sent_again(rollout, now),
             gave_up: now >= end.plus(WAIT_MAX),
         }
+    }
+
+    /// Whether senders may still try again what they could not send before the start.
+    fn is_sent_again(&self, rollout: &Rollout, now: UnixNanos) -> bool {
+        rollout.created_at < self.began && now < self.began.plus(SENT_AGAIN)
     }
 
     fn can_share(&self, rollout: &Rollout) -> bool {

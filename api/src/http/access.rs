@@ -43,6 +43,12 @@ pub(super) async fn check(State(doors): State<Doors>, mut request: Request, next
     let Some(needed) = needed(request.method(), request.uri().path()) else { return next.run(request).await };
     let accepts = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let for_people = accepts.contains("text/html");
+    // A browser shows the name and password that it remembers whoever's page asks it to.
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if needed == Scope::Operate && matches!(site, Some(b"cross-site" | b"same-site")) {
+        let detail = "the page of another site asked the browser for this, which would change something: ask for it by yourself";
+        return Problem::new(StatusCode::FORBIDDEN, ProblemKind::Forbidden, detail).into_response();
+    }
     match doors.access.admit(shown.as_ref(), needed) {
         Admitted::Yes(name) => {
             request.extensions_mut().insert(Caller(name.map(|name| name.to_string())));

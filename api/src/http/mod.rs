@@ -129,6 +129,10 @@ struct Doors {
     streams: Arc<Semaphore>,
     /// When tools asked about rollouts last.
     asked: Arc<Mutex<HashMap<RolloutId, UnixNanos>>>,
+    /// Before this nobody knows who asked.
+    opened_at: UnixNanos,
+    /// Held while tokens are made or revoked, so that what is in force is what was written last.
+    changing_tokens: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Doors {
@@ -167,8 +171,22 @@ impl Api {
         let Self { rollouts, engine, ready, metrics, notifications, public_url, ledger, access, tls: _ } = self;
         let (routes, document) = described();
         let streams = Arc::new(Semaphore::new(events::STREAMS_MAX));
-        let doors =
-            Doors { rollouts, engine, ready, metrics, notifications, public_url, ledger, access, stop, streams, asked: Arc::default() };
+        let (opened_at, asked, changing_tokens) = (rollouts.now(), Arc::default(), Arc::default());
+        let doors = Doors {
+            rollouts,
+            engine,
+            ready,
+            metrics,
+            notifications,
+            public_url,
+            ledger,
+            access,
+            stop,
+            streams,
+            asked,
+            opened_at,
+            changing_tokens,
+        };
         routes
             .route("/", get(pages::home))
             .route("/rollouts/{id}", get(pages::rollout))

@@ -129,6 +129,7 @@ pub(super) async fn create(
     if scopes.contains(&Scope::Read) && !scopes.contains(&Scope::Operate) && !doors.access.asks(Scope::Operate) {
         return Err(Problem::invalid("scopes: the first token of the API needs operate, or nobody could make another one"));
     }
+    let _one_at_a_time = doors.changing_tokens.lock().await;
     if doors.ledger.tokens().await.map_err(|error| problem(&error))?.len() >= TOKENS_MAX {
         return Err(Problem::invalid(format!("there are {TOKENS_MAX} tokens, which is the most: revoke some")));
     }
@@ -196,6 +197,7 @@ pub(super) async fn revoke(State(doors): State<Doors>, caller: Caller, InPath(na
         let detail = format!("the token {name} is in the settings: remove it there, and restart");
         return Err(Problem::new(StatusCode::CONFLICT, ProblemKind::TokenExists, detail));
     }
+    let _one_at_a_time = doors.changing_tokens.lock().await;
     let operates = doors
         .ledger
         .tokens()

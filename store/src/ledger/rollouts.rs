@@ -4,6 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::trail::{TrailEntry, append};
+use super::verdicts::forget_old;
 use super::{Ledger, LedgerError, failed};
 use crate::time::UnixNanos;
 
@@ -243,6 +244,7 @@ pub(super) async fn end(step: &mut Transaction<'_, Sqlite>, id: &str, ending: &E
         .execute(&mut **step)
         .await
         .map_err(failed("end a rollout"))?;
+    forget_old(step).await.map_err(failed("forget old verdicts"))?;
     Ok(done.rows_affected() > 0)
 }
 

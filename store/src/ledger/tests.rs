@@ -71,6 +71,44 @@ async fn the_last_verdict_ends_the_rollout_and_nothing_follows_it() {
 }
 
 #[tokio::test]
+async fn of_old_verdicts_that_say_the_same_one_a_minute_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
+    ledger.insert_rollout(&rollout("1", None), None, None).await.unwrap();
+    // Half an hour of one every ten seconds; the tenth is another one.
+    for sequence in 1..=180_u64 {
+        let decision = if sequence == 10 { "inconclusive" } else { "continue" };
+        let decided_at = UnixNanos::from_seconds(6_000 + 10 * i64::try_from(sequence).unwrap());
+        let row = VerdictRow { decided_at, decision: decision.into(), ..verdict("1", sequence) };
+        assert!(ledger.append_verdict((&row, 0), None, &[]).await.unwrap());
+    }
+    let kept = ledger.verdict_documents((Some("1"), None), None, 1_000).await.unwrap();
+    // The last ten minutes and the one that is ten minutes old, twenty minutes with one each, and the one that says something else.
+    assert_eq!(kept.len(), 61 + 20 + 1, "{kept:?}");
+    assert!(kept.contains(&verdict("1", 10).document) && kept.contains(&verdict("1", 180).document));
+    assert!(kept.contains(&verdict("1", 120).document));
+}
+
+#[tokio::test]
+async fn of_rollouts_that_ended_long_ago_the_last_verdict_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();
+    for number in 0..1_003_i64 {
+        let id = format!("{number:04}");
+        let row = RolloutRow { created_at: UnixNanos::from_seconds(number), ..rollout(&id, None) };
+        ledger.insert_rollout(&row, None, None).await.unwrap();
+        for sequence in 1..=3 {
+            assert!(ledger.append_verdict((&verdict(&id, sequence), 0), None, &[]).await.unwrap());
+        }
+        let at = UnixNanos::from_seconds(100 + number);
+        assert!(ledger.end_rollout(&id, &Ending { at, ..ending() }, &[]).await.unwrap());
+    }
+    let kept = async |id: &str| ledger.verdict_documents((Some(id), None), None, 10).await.unwrap().len();
+    assert_eq!([kept("0000").await, kept("0002").await, kept("0003").await, kept("1002").await], [1, 1, 3, 3]);
+    assert_eq!(ledger.latest_verdict("0000").await.unwrap().unwrap(), verdict("0000", 3));
+}
+
+#[tokio::test]
 async fn a_version_is_new_once() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&dir.path().join("ledger.db")).await.unwrap();

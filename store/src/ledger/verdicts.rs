@@ -1,5 +1,7 @@
 //! Verdicts in the ledger: one row for each that differs from the one before.
 
+use std::time::Duration;
+
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
@@ -36,6 +38,14 @@ pub struct Last {
 
 /// The evidence of so many rollouts is kept, the newest ones.
 const EVIDENCE_KEPT: i64 = 1_000;
+/// All verdicts of so many rollouts that have ended are kept, the newest ones; of others the last.
+const ENDED_KEPT: i64 = 1_000;
+/// So many that are beyond are looked at each time one ends.
+const ENDED_AT_ONCE: i64 = 20;
+/// Of verdicts that are older than this and say the same decision,
+const EACH_FOR: Duration = Duration::from_secs(600);
+/// one in this time is kept.
+const ONE_EACH: Duration = Duration::from_secs(60);
 
 impl Ledger {
     /// The verdicts of a rollout, or of all, written since an instant, the newest first.
@@ -96,9 +106,10 @@ impl Ledger {
         .execute(&mut *step)
         .await
         .map_err(failed("add a verdict"))?;
+        thin_out(&mut step, row).await.map_err(failed("thin verdicts out"))?;
         if let Some(Last { ending, evidence }) = last {
             if let Some(bundle) = evidence {
-                keep(&mut step, row, bundle).await.map_err(failed("keep the evidence of a verdict"))?;
+                keep(&mut step, &row.rollout_id, row.decided_at, bundle).await.map_err(failed("keep the evidence of a verdict"))?;
             }
             end(&mut step, &row.rollout_id, ending).await?;
         }
@@ -108,6 +119,16 @@ impl Ledger {
             self.trail_grew();
         }
         Ok(true)
+    }
+
+    /// Keeps what the last verdict of a rollout rests on that somebody else has ended.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn keep_evidence(&self, rollout_id: &str, at: UnixNanos, bundle: &[u8]) -> Result<(), LedgerError> {
+        let mut step = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin to keep evidence"))?;
+        keep(&mut step, rollout_id, at, bundle).await.map_err(failed("keep evidence"))?;
+        step.commit().await.map_err(failed("keep evidence"))
     }
 
     /// What the last verdict of a rollout rests on, if it was kept.
@@ -139,10 +160,42 @@ impl Ledger {
     }
 }
 
-async fn keep(step: &mut SqliteConnection, row: &VerdictRow, bundle: &[u8]) -> Result<(), sqlx::Error> {
+/// Deletes what nobody looks at any more: a verdict changes with every window, and most say the same.
+async fn thin_out(step: &mut SqliteConnection, newest: &VerdictRow) -> Result<(), sqlx::Error> {
+    let until = newest.decided_at.minus(EACH_FOR);
+    sqlx::query(
+        "DELETE FROM verdicts WHERE rollout_id = $1 AND is_final = 0 AND decided_at >= $2 AND decided_at < $3 AND EXISTS (
+             SELECT 1 FROM verdicts AS later WHERE later.rollout_id = $1 AND later.decision = verdicts.decision
+             AND later.sequence > verdicts.sequence AND later.sequence <= verdicts.sequence + 100
+             AND later.decided_at / $4 = verdicts.decided_at / $4)",
+    )
+    .bind(&newest.rollout_id)
+    .bind(until.minus(EACH_FOR).as_nanos())
+    .bind(until.as_nanos())
+    .bind(i64::try_from(ONE_EACH.as_nanos()).unwrap_or(i64::MAX))
+    .execute(step)
+    .await?;
+    Ok(())
+}
+
+/// Keeps the last verdict only of rollouts that ended long ago.
+pub(super) async fn forget_old(step: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM verdicts WHERE is_final = 0
+         AND rollout_id IN (SELECT id FROM rollouts WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT $1 OFFSET $2)
+         AND sequence < (SELECT max(sequence) FROM verdicts AS newest WHERE newest.rollout_id = verdicts.rollout_id)",
+    )
+    .bind(ENDED_AT_ONCE)
+    .bind(ENDED_KEPT)
+    .execute(step)
+    .await?;
+    Ok(())
+}
+
+async fn keep(step: &mut SqliteConnection, rollout_id: &str, at: UnixNanos, bundle: &[u8]) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO evidence (rollout_id, kept_at, bundle) VALUES ($1, $2, $3)")
-        .bind(&row.rollout_id)
-        .bind(row.decided_at.as_nanos())
+        .bind(rollout_id)
+        .bind(at.as_nanos())
         .bind(bundle)
         .execute(&mut *step)
         .await?;

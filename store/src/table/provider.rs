@@ -3,8 +3,6 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use arrow::array::{Array as _, RecordBatchOptions};
-use arrow::compute::cast;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -26,6 +24,8 @@ use crate::schema::TableName;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// and how often it is looked at before giving up.
 const LOOKS: usize = 5_000;
+/// Hot rows are handed over so many at a time.
+const ROWS_AT_ONCE: usize = 8_192;
 
 /// One table, read as it is at the moment of planning.
 #[derive(Debug)]
@@ -99,19 +99,28 @@ impl WholeTable {
     }
 }
 
-/// The hot rows in the types that the table publishes.
+/// The hot rows in the types that the table publishes. Text is taken out of its dictionaries when the rows are read, some at a time: all at once it
+/// would take many times the memory of the rows.
 fn hot_plan(hot: &HotBatches, published: &SchemaRef, wanted: &SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
-    let mut batches = Vec::new();
+    let places = wanted.fields().iter().map(|field| published.index_of(field.name())).collect::<Result<Vec<_>, ArrowError>>()?;
+    let mut by_types: Vec<(SchemaRef, Vec<RecordBatch>)> = Vec::new();
     for rows in hot.rows() {
-        let columns = wanted.fields().iter().map(|field| {
-            let column = rows.column(published.index_of(field.name())?);
-            if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast(column, field.data_type()) }
+        let rows = rows.project(&places)?;
+        let known = by_types.iter().position(|(schema, _)| *schema == rows.schema());
+        let known = known.unwrap_or_else(|| {
+            by_types.push((rows.schema(), Vec::new()));
+            by_types.len() - 1
         });
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
-        batches.push(RecordBatch::try_new_with_options(wanted.clone(), columns, &options)?);
+        let starts = (0..rows.num_rows()).step_by(ROWS_AT_ONCE);
+        by_types[known].1.extend(starts.map(|start| rows.slice(start, ROWS_AT_ONCE.min(rows.num_rows() - start))));
     }
-    Ok(MemorySourceConfig::try_new_exec(&[batches], wanted.clone(), None)?)
+    let plan = |(schema, batches)| with_schema(MemorySourceConfig::try_new_exec(&[batches], schema, None)?, wanted);
+    let mut plans = by_types.into_iter().map(plan).collect::<Result<Vec<_>>>()?;
+    match plans.len() {
+        0 => Ok(MemorySourceConfig::try_new_exec(&[Vec::new()], wanted.clone(), None)?),
+        1 => Ok(plans.remove(0)),
+        _ => UnionExec::try_new(plans),
+    }
 }
 
 /// Where the wanted columns stand in the committed table; it may lack those that came with a later version.

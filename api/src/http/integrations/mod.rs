@@ -137,10 +137,11 @@ impl Doors {
         asked.insert(id.clone(), now);
     }
 
-    /// Whether a tool has asked about a rollout lately, and so will again.
+    /// Whether a tool has asked about a rollout lately, and so will again; after a start each may have.
     fn is_asked_about(&self, id: &RolloutId) -> bool {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.get(id).is_some_and(|at| self.rollouts.now().since(*at) < ASKED_LATELY)
+        let last = asked.get(id).copied().unwrap_or(self.opened_at);
+        self.rollouts.now().since(last) < ASKED_LATELY
     }
 }
 

@@ -19,11 +19,26 @@ use parquet::schema::types::ColumnDescPtr;
 use super::properties::{DICTIONARY_BYTES_MAX, STATISTICS_BYTES_MAX, ZSTD_LEVEL};
 use super::runs;
 
+/// Of fewer texts places are short,
+const MANY: usize = 1_000;
+/// and of texts that have more bytes than this, a dictionary saves the second one of each.
+const SHORT: usize = 16;
+
 /// An encoded chunk, as a row group takes it.
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) bytes: Bytes,
     pub(super) close: ColumnCloseResult,
+}
+
+/// What became of a column.
+#[derive(Debug)]
+pub(super) enum Encoded {
+    Chunk(Box<Chunk>),
+    /// Better left to the library: no dictionary of texts, rows without any text, and so many texts that they do not fit a dictionary.
+    ByLibrary,
+    /// Texts that are short and hardly repeat: written one by one they take less than in a dictionary.
+    AsPlainText,
 }
 
 /// Encodes chunks, one after the other.
@@ -45,16 +60,13 @@ impl ChunkEncoder {
         Ok(Self { compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)? })
     }
 
-    /// `None` for what is better left to the library: no dictionary of texts, rows without any text, and so many texts that they do not fit a dictionary.
-    pub(super) fn encode(
-        &mut self,
-        descr: &ColumnDescPtr,
-        column: &dyn Array,
-        with_statistics: bool,
-    ) -> Result<Option<Chunk>, ParquetError> {
-        let Some(column) = column.as_dictionary_opt::<Int32Type>() else { return Ok(None) };
-        let Some(used) = Used::of(column) else { return Ok(None) };
-        let Some(dictionary) = used.dictionary() else { return Ok(None) };
+    pub(super) fn encode(&mut self, descr: &ColumnDescPtr, column: &dyn Array, with_statistics: bool) -> Result<Encoded, ParquetError> {
+        let Some(column) = column.as_dictionary_opt::<Int32Type>() else { return Ok(Encoded::ByLibrary) };
+        let Some(used) = Used::of(column) else { return Ok(Encoded::ByLibrary) };
+        let Some(dictionary) = used.dictionary() else { return Ok(Encoded::ByLibrary) };
+        if used.is_no_use() {
+            return Ok(Encoded::AsPlainText);
+        }
         let mut sink = TrackedWrite::new(Vec::new());
         let mut pages = SerializedPageWriter::new(&mut sink);
         let buf = self.compressed(&dictionary)?;
@@ -94,7 +106,7 @@ impl ChunkEncoder {
             column_index: None,
             offset_index: None,
         };
-        Ok(Some(Chunk { bytes, close }))
+        Ok(Encoded::Chunk(Box::new(Chunk { bytes, close })))
     }
 
     fn compressed(&mut self, page: &[u8]) -> Result<Bytes, ParquetError> {
@@ -119,6 +131,12 @@ impl<'v> Used<'v> {
             rows.push(numbers[key]);
         }
         Some(Self { values, texts, rows })
+    }
+
+    /// A place in a dictionary of many texts has nearly as many bits as a short text tells, and no pattern that could be compressed.
+    fn is_no_use(&self) -> bool {
+        let bytes: usize = self.texts.iter().map(|text| self.values.value(*text).len()).sum();
+        self.texts.len() >= MANY && self.texts.len() * 3 > self.rows.len() && bytes <= self.texts.len() * SHORT
     }
 
     /// The texts in the plain encoding: each with its length before it.

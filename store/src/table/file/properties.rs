@@ -1,7 +1,7 @@
 //! How each column is written. The choices come from measurements of a prototype on spans; `make bench-ingest` says what they lead to: bytes a span.
 
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 /// Batches are not joined to more rows than this.
@@ -42,8 +42,8 @@ pub(in crate::table) const DISTINCT_TEXTS: [&str; 9] = [
     "exception_stacktrace",
     "db_query_text",
 ];
-/// Numbers that seldom repeat.
-const DISTINCT_NUMBERS: [&str; 1] = ["duration_ns"];
+/// Numbers that seldom repeat: each byte of them stands with its like, so that those which hardly differ cost next to nothing.
+const DISTINCT_NUMBERS: [&str; 2] = ["duration_ns", "http_response_body_size"];
 
 pub(super) fn zstd_level() -> ZstdLevel {
     ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()
@@ -55,6 +55,15 @@ pub(super) fn has_statistics(column: &str) -> bool {
 }
 
 pub(super) fn properties() -> WriterProperties {
+    builder().build()
+}
+
+/// For a column of texts that are in a dictionary and should not be.
+pub(super) fn properties_of_plain_text() -> WriterProperties {
+    builder().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_LENGTH_BYTE_ARRAY).build()
+}
+
+fn builder() -> WriterPropertiesBuilder {
     let zstd = Compression::ZSTD(zstd_level());
     let mut builder = WriterProperties::builder()
         .set_compression(zstd)
@@ -75,7 +84,8 @@ pub(super) fn properties() -> WriterProperties {
         builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_LENGTH_BYTE_ARRAY);
     }
     for column in DISTINCT_NUMBERS {
-        builder = builder.set_column_dictionary_enabled(ColumnPath::from(column), false);
+        let path = ColumnPath::from(column);
+        builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT);
     }
-    builder.build()
+    builder
 }

@@ -13,14 +13,15 @@ use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::SchemaDescPtr;
 
-use super::chunk::{Chunk, ChunkEncoder};
-use super::properties::{has_statistics, properties};
+use super::chunk::{ChunkEncoder, Encoded};
+use super::properties::{has_statistics, properties, properties_of_plain_text};
 
 /// The row groups of an open file. Readers take the types of columns from the table, so the file does not carry Arrow's.
 pub(super) struct RowGroups {
     file: SerializedFileWriter<File>,
     schema: SchemaDescPtr,
     properties: WriterPropertiesPtr,
+    plain_text: WriterPropertiesPtr,
     chunks: ChunkEncoder,
 }
 
@@ -35,7 +36,7 @@ impl RowGroups {
         let properties = Arc::new(properties());
         let schema = Arc::new(ArrowSchemaConverter::new().convert(schema)?);
         let file = SerializedFileWriter::new(file, schema.root_schema_ptr(), properties.clone())?;
-        Ok(Self { file, schema, properties, chunks: ChunkEncoder::new()? })
+        Ok(Self { file, schema, properties, plain_text: Arc::new(properties_of_plain_text()), chunks: ChunkEncoder::new()? })
     }
 
     /// Adds a row group; the columns are those that the file was created with, in their order. Each is made, encoded and let go of before the next.
@@ -47,8 +48,9 @@ impl RowGroups {
             let descr = self.schema.column(leaf);
             leaf += leaves_of(&field)?;
             match self.chunks.encode(&descr, &column, has_statistics(field.name()))? {
-                Some(Chunk { bytes, close }) => group.append_column(&bytes, close)?,
-                None => write_column(&mut group, &field, &column, &self.properties)?,
+                Encoded::Chunk(chunk) => group.append_column(&chunk.bytes, chunk.close)?,
+                Encoded::ByLibrary => write_column(&mut group, &field, &column, &self.properties)?,
+                Encoded::AsPlainText => write_column(&mut group, &field, &column, &self.plain_text)?,
             }
         }
         group.close()?;

@@ -4,6 +4,7 @@ use arrow::array::{ArrayRef, DictionaryArray, Int64Array, ListArray, StringArray
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Encoding;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use proptest::prelude::*;
@@ -145,4 +146,28 @@ fn rows_of_very_many_days_need_few_open_files() {
     output.write_group(0, &first.unwrap()).unwrap();
     let (files, _) = output.finish().unwrap().keep();
     assert_eq!(files.len(), 101);
+}
+
+#[test]
+fn short_texts_that_hardly_repeat_are_written_without_a_dictionary() {
+    let encodings = |texts: Vec<Option<String>>| {
+        let rows = rows(&texts).project(&[0, 3]).unwrap();
+        let file = written(std::slice::from_ref(&rows));
+        let found = read(&file);
+        let found = arrow::compute::concat_batches(&found[0].schema(), &found).unwrap();
+        assert_eq!(&plain(found.column(0)).to_data(), &plain(rows.column(0)).to_data());
+        let reader = SerializedFileReader::new(file).unwrap();
+        reader.metadata().row_group(0).column(0).encodings().collect::<Vec<_>>()
+    };
+    let user = |number: usize| Some(format!("user-{number:06}"));
+    assert!(encodings((0..6_000).map(|row| user(row % 3_000)).collect()).contains(&Encoding::DELTA_LENGTH_BYTE_ARRAY));
+    let others = [
+        // Few, many that repeat often, and long ones.
+        (0..1_000).map(|row| user(row % 500)).collect(),
+        (0..6_000).map(|row| user(row % 1_500)).collect(),
+        (0..6_000).map(|row| user(row % 3_000).map(|text| text.repeat(2))).collect(),
+    ];
+    for texts in others {
+        assert!(encodings(texts).contains(&Encoding::RLE_DICTIONARY));
+    }
 }

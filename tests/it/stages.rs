@@ -81,7 +81,7 @@ async fn a_promotion_waits_on_when_its_time_is_over_and_over_a_restart() {
 async fn a_rollout_is_held_to_what_was_asked_for() {
     let world = World::start().await;
     let mut start = two_good_versions(&world, 2).await;
-    start["policy"] = json!({"alpha": 0.02});
+    start["policy"] = json!({"alpha": 0.02, "approval": true});
     let id = world.start_rollout(&start).await;
     assert_eq!(world.start_rollout(&start).await, id);
     // What is in force anyway asks for nothing else.

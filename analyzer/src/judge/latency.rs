@@ -17,6 +17,7 @@ use crate::stats::eprocess::Noise;
 use crate::stats::likelihood::{PairCounts, RatioLikelihood};
 
 use super::buckets::Buckets;
+use super::cores::at_once;
 use super::counts::{Counts, RowCounts, Stratum, StratumBuilder};
 use super::durations::{Durations, common_scale, shift_of};
 use super::judgement::{Comparison, Effect, EffectMeasure, Finding, Side};
@@ -70,24 +71,11 @@ pub(super) struct Threshold {
 
 /// Compares all quantiles.
 pub(super) fn compare_latency(table: &Table<'_>, policy: &Policy) -> (Vec<OperationDurations>, Vec<QuantileAnswer>) {
-    let mut durations = Vec::with_capacity(table.operations.len());
-    let mut warms_up_anywhere = false;
-    let mut builders: Vec<StratumBuilder> = policy.quantiles.iter().map(|_| StratumBuilder::new(table)).collect();
-    let mut quantiles: Vec<(Vec<Threshold>, Counts)> = policy.quantiles.iter().map(|_| (Vec::new(), Counts::default())).collect();
-    for operation in (0..table.operations.len()).filter(|operation| !table.rows[*operation].is_empty()) {
-        let scale = table.scales[operation];
-        let compared = Compared { warms_up: warms_up(table, operation, scale) };
-        warms_up_anywhere |= compared.warms_up;
-        let learnt = learn(table, policy, operation, (scale, compared));
-        let thresholds: Vec<Threshold> = learnt.iter().copied().flatten().collect();
-        let (known, strata) = count(table, operation, (scale, compared), &thresholds, &mut builders);
-        durations.push(known);
-        let of_learnt = quantiles.iter_mut().zip(&learnt).filter(|(_, threshold)| threshold.is_some());
-        for (((of_quantile, counts), _), (threshold, stratum)) in of_learnt.zip(thresholds.into_iter().zip(strata)) {
-            of_quantile.push(threshold);
-            counts.strata.push(stratum);
-        }
-    }
+    let operations: Vec<usize> = (0..table.operations.len()).filter(|operation| !table.rows[*operation].is_empty()).collect();
+    let (first, second) = operations.split_at(operations.len() / 2);
+    let read = |operations: &[usize]| Counted::of(table, policy, operations);
+    let (second, first) = at_once(table.is_large(), || read(second), || read(first));
+    let Counted { durations, quantiles, warms_up: warms_up_anywhere } = first.and(second);
     let answers = policy.quantiles.iter().zip(quantiles).map(|(q, (thresholds, counts))| {
         let question = RateQuestion {
             nulls: vec![0.0; thresholds.len()],
@@ -104,6 +92,49 @@ pub(super) fn compare_latency(table: &Table<'_>, policy: &Policy) -> (Vec<Operat
     });
     let answers = answers.collect();
     (durations, answers)
+}
+
+/// What was counted of some operations, in their order.
+struct Counted {
+    durations: Vec<OperationDurations>,
+    /// By quantile, of the operations whose threshold could be learnt.
+    quantiles: Vec<(Vec<Threshold>, Counts)>,
+    /// Whether instances of any were slow at first.
+    warms_up: bool,
+}
+
+impl Counted {
+    fn of(table: &Table<'_>, policy: &Policy, operations: &[usize]) -> Self {
+        let mut builders: Vec<StratumBuilder> = policy.quantiles.iter().map(|_| StratumBuilder::new(table)).collect();
+        let quantiles = policy.quantiles.iter().map(|_| (Vec::new(), Counts::default())).collect();
+        let mut counted = Self { durations: Vec::with_capacity(operations.len()), quantiles, warms_up: false };
+        for operation in operations.iter().copied() {
+            let scale = table.scales[operation];
+            let compared = Compared { warms_up: warms_up(table, operation, scale) };
+            counted.warms_up |= compared.warms_up;
+            let learnt = learn(table, policy, operation, (scale, compared));
+            let thresholds: Vec<Threshold> = learnt.iter().copied().flatten().collect();
+            let (known, strata) = count(table, operation, (scale, compared), &thresholds, &mut builders);
+            counted.durations.push(known);
+            let of_learnt = counted.quantiles.iter_mut().zip(&learnt).filter(|(_, threshold)| threshold.is_some());
+            for (((of_quantile, counts), _), (threshold, stratum)) in of_learnt.zip(thresholds.into_iter().zip(strata)) {
+                of_quantile.push(threshold);
+                counts.strata.push(stratum);
+            }
+        }
+        counted
+    }
+
+    /// With those of the operations that come next.
+    fn and(mut self, next: Self) -> Self {
+        self.durations.extend(next.durations);
+        for ((thresholds, counts), (more, next)) in self.quantiles.iter_mut().zip(next.quantiles) {
+            thresholds.extend(more);
+            counts.strata.extend(next.strata);
+        }
+        self.warms_up |= next.warms_up;
+        self
+    }
 }
 
 /// Which rows are compared.

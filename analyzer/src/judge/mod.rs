@@ -16,6 +16,7 @@ mod judgement;
 mod minutes;
 mod trace_id;
 
+mod cores;
 mod counts;
 mod durations;
 mod served;
@@ -59,10 +60,9 @@ pub(crate) use metric::MINUTE;
 pub use minutes::{MinuteSamples, Minutes};
 pub use trace_id::TraceId;
 
-use std::thread;
-
 use crate::policy::{CheckKind, JudgeRule, Policy};
 
+use cores::at_once;
 use table::Table;
 use tally::Exposure;
 
@@ -79,7 +79,7 @@ fn by_evidence(policy: &Policy, evidence: &Evidence, table: &Table<'_>) -> Judge
     // The distinct errors are read in any case: they explain a rate of errors too.
     let (new_errors, distinct) = new_errors::compare_new_errors(table, policy, evidence);
     let (latency, errors) = at_once(
-        evidence.cells.len() >= CELLS_MANY,
+        table.is_large(),
         || policy.check(CheckKind::Latency).map(|_| latency::compare_latency(table, policy)),
         || policy.check(CheckKind::ErrorRate).map(|_| error_rate::compare_errors(table, policy)),
     );
@@ -125,24 +125,6 @@ fn by_evidence(policy: &Policy, evidence: &Evidence, table: &Table<'_>) -> Judge
     let judgement = decide::decide(policy, evidence, table, comparisons, culprits);
     let changes = calls.as_ref().map(|(_, changes)| changes.clone()).unwrap_or_default();
     Judgement { changes, ..judgement }
-}
-
-/// Of so many cells a comparison takes longer than a thread takes to begin, many times over.
-const CELLS_MANY: usize = 50_000;
-
-/// Two answers, the first one on another core if that is worth it. They are the same either way.
-fn at_once<A: Send, B>(is_worth_it: bool, one: impl Fn() -> A + Sync, other: impl FnOnce() -> B) -> (A, B) {
-    if !is_worth_it {
-        return (one(), other());
-    }
-    thread::scope(|scope| match thread::Builder::new().name("haldane-judge".to_owned()).spawn_scoped(scope, &one) {
-        Ok(elsewhere) => {
-            let here = other();
-            (elsewhere.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), here)
-        }
-        // The system gives no more threads.
-        Err(_) => (one(), other()),
-    })
 }
 
 #[cfg(test)]

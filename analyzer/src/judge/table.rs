@@ -7,6 +7,7 @@ use haldane_store::UnixNanos;
 
 use super::buckets::Buckets;
 use super::cells::{CellRef, Cells};
+use super::cores::CELLS_MANY;
 use super::durations::SCALE_MAX;
 use super::evidence::{Evidence, Pairing, Role};
 use super::served::{Served, ServedSums, Spot};
@@ -185,6 +186,11 @@ impl<'a> Table<'a> {
             pairing: evidence.pairing,
             clock,
         }
+    }
+
+    /// Whether parts of a judgement are worth a core each.
+    pub(super) fn is_large(&self) -> bool {
+        self.cells.len() >= CELLS_MANY
     }
 
     /// Whether the row's instance began less than this long before it.

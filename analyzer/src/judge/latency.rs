@@ -76,22 +76,28 @@ pub(super) fn compare_latency(table: &Table<'_>, policy: &Policy) -> (Vec<Operat
     let read = |operations: &[usize]| Counted::of(table, policy, operations);
     let (second, first) = at_once(table.is_large(), || read(second), || read(first));
     let Counted { durations, quantiles, warms_up: warms_up_anywhere } = first.and(second);
-    let answers = policy.quantiles.iter().zip(quantiles).map(|(q, (thresholds, counts))| {
+    let answer = |q: f64, thresholds: &[Threshold], counts: &Counts| {
         let question = RateQuestion {
             nulls: vec![0.0; thresholds.len()],
             promote_null: 0.0,
             promote_absolute: None,
-            sigma_prior: sigma_prior(&counts, &thresholds),
+            sigma_prior: sigma_prior(counts, thresholds),
         };
-        let answer = compare(table, &counts, &question);
-        let mut comparison = comparison(table, policy, &durations, (&thresholds, &answer), *q);
+        let answer = compare(table, counts, &question);
+        let mut comparison = comparison(table, policy, &durations, (thresholds, &answer), q);
         if warms_up_anywhere {
             comparison.reason.push_str(wording::WARM_UP);
         }
-        QuantileAnswer { q: *q, comparison, answer, thresholds }
-    });
-    let answers = answers.collect();
-    (durations, answers)
+        QuantileAnswer { q, comparison, answer, thresholds: thresholds.to_vec() }
+    };
+    let asked: Vec<_> = policy.quantiles.iter().zip(&quantiles).collect();
+    let (first, second) = asked.split_at(asked.len() / 2);
+    let answers = |asked: &[(&f64, &(Vec<Threshold>, Counts))]| -> Vec<QuantileAnswer> {
+        asked.iter().map(|(q, (thresholds, counts))| answer(**q, thresholds, counts)).collect()
+    };
+    let (second, mut all) = at_once(table.is_large(), || answers(second), || answers(first));
+    all.extend(second);
+    (durations, all)
 }
 
 /// What was counted of some operations, in their order.

@@ -23,7 +23,8 @@ async fn schemathesis_finds_nothing() {
         .args(["--no-color", "--config-file", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/python/schemathesis.toml"), "run"])
         .args([&format!("{}/openapi.json", world.api), "--url", &world.api])
         .args(["--header", &format!("Authorization: Bearer {}", made["token"].as_str().unwrap())])
-        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--seed", "1", "--workers", "8"]);
+        // One worker: Python's parser of its own source, which the fuzzer uses, counts its depth wrongly when threads parse at once.
+        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--seed", "1", "--workers", "1"]);
     let output = command.output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -341,17 +341,27 @@ impl Rollouts {
         let rollout = self.get(id).await?;
         let told = trail::ended(&rollout, actor, &ending);
         // What somebody overrules, or acts on, is kept as what the judge decides on is.
-        let evidence = self.evidence(id).await.ok().flatten();
+        let grounds = self.grounds(id).await.ok().flatten();
         if !self.ledger.end_rollout(id.as_str(), &ending, told.as_slice()).await? {
             return Err(CancelError::Ended { id: id.clone(), state: rollout.state.as_str() });
         }
-        if let Some(evidence) = evidence
-            && let Err(error) = self.ledger.keep_evidence(id.as_str(), ending.at, &evidence).await
-        {
-            tracing::error!(rollout = %id, error = chain(&error), "the evidence of a rollout that was ended cannot be kept");
-        }
         self.forget(id);
+        if let Some(grounds) = grounds {
+            self.keep_evidence(id, ending.at, grounds).await;
+        }
         Ok(self.get(id).await?)
+    }
+
+    async fn keep_evidence(&self, id: &RolloutId, at: UnixNanos, grounds: Grounds) {
+        match tokio::task::spawn_blocking(move || grounds.file()).await {
+            Ok(Ok(file)) => {
+                if let Err(error) = self.ledger.keep_evidence(id.as_str(), at, &file).await {
+                    tracing::error!(rollout = %id, error = chain(&error), "the evidence of a rollout that was ended cannot be kept");
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(rollout = %id, error = chain(&error), "the evidence of a rollout that was ended is not kept"),
+            Err(error) => tracing::error!(rollout = %id, %error, "the evidence of a rollout that was ended cannot be written"),
+        }
     }
 
     /// Ends a live rollout without a verdict.

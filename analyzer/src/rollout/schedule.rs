@@ -201,7 +201,7 @@ impl Scheduler {
         self.memory.keep(&live);
         self.recall(&live).await;
         let now = self.clock.now();
-        let due = live.iter().filter(|rollout| self.is_due(rollout, now));
+        let due = live.iter().filter(|rollout| !self.is_sent_again(rollout, now) && self.is_due(rollout, now));
         let (shared, alone): (Vec<_>, Vec<_>) =
             due.map(|rollout| (rollout, self.memory.kept(&rollout.id))).partition(|(rollout, _)| self.can_share(rollout));
         let goes_on = |rollout: &Rollout, kept: &Kept| goes_on(&self.question(rollout, now), kept.earlier());
@@ -242,17 +242,19 @@ impl Scheduler {
     /// What a verdict on the tables as they were at `read_at` depends on.
     fn judged_on(&self, rollout: &Rollout, policy: &Policy, read_at: UnixNanos, now: UnixNanos) -> JudgedOn {
         let end = rollout.judged_from().plus(policy.max_duration());
+        let gave_up = now >= end.plus(WAIT_MAX);
         JudgedOn {
             rollout: rollout.clone(),
             until: self.question(rollout, read_at).until,
-            ended: !self.memory.is_awaiting(rollout) && self.watermark(read_at) >= end && !self.is_sent_again(rollout, now),
-            gave_up: now >= end.plus(WAIT_MAX),
+            ended: gave_up || !self.memory.is_awaiting(rollout) && self.watermark(read_at) >= end,
+            gave_up,
         }
     }
 
-    /// Whether senders may still try again what they could not send before the start.
+    /// Whether a rollout's time ran out while the server was away, and senders may still try again what they could not send: its last verdict waits.
     fn is_sent_again(&self, rollout: &Rollout, now: UnixNanos) -> bool {
-        rollout.created_at < self.began && now < self.began.plus(SENT_AGAIN)
+        let is_over = !self.memory.is_awaiting(rollout) && self.watermark(now) >= rollout.judged_to();
+        is_over && rollout.created_at < self.began && now < self.began.plus(SENT_AGAIN)
     }
 
     fn can_share(&self, rollout: &Rollout) -> bool {

@@ -10,10 +10,11 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 0..8 | `HALDWAL` and a zero byte |
-//! | 8..12 | version of the format, 2 |
+//! | 8..12 | version of the format, 3 |
 //! | 12..20 | first sequence |
 //! | 20..24 | block size |
-//! | 24..28 | CRC-32C of bytes 0..24 |
+//! | 24..28 | salt: chance that the checksums of the segment's records begin with |
+//! | 28..32 | CRC-32C of bytes 0..28 |
 //!
 //! and goes on with records, see [`record`]. The header, and each group of records that one `fdatasync` makes durable, begins a block; zeros fill its
 //! last one. All numbers are little-endian.

@@ -119,7 +119,8 @@ pub(super) struct Overtaken;
 
 impl Committed {
     pub(super) async fn open(name: TableName, dir: &Path, access: Access) -> Result<Self, DeltaFailure> {
-        let exists = has_versions(&dir.join(commit::LOG));
+        let log = dir.join(commit::LOG);
+        let exists = has_versions(&log).map_err(|source| DeltaFailure::on_disk(&log, source))?;
         let table = match (exists, access) {
             (false, Access::ReadOnly) => return Ok(Self::default()),
             (false, Access::ReadWrite) => create(name, dir).await?,
@@ -326,10 +327,20 @@ impl Opened {
 }
 
 /// Whether a table was created here. A kill or a power cut in the middle of that leaves a folder without a version, or with an empty one.
-fn has_versions(log: &Path) -> bool {
-    let is_version = |path: &Path| path.extension().is_some_and(|extension| extension == "json" || extension == "parquet");
-    let is_whole = |entry: &std::fs::DirEntry| entry.metadata().is_ok_and(|metadata| metadata.len() > 0);
-    std::fs::read_dir(log).is_ok_and(|entries| entries.flatten().any(|entry| is_version(&entry.path()) && is_whole(&entry)))
+fn has_versions(log: &Path) -> std::io::Result<bool> {
+    let entries = match std::fs::read_dir(log) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let is_version = path.extension().is_some_and(|extension| extension == "json" || extension == "parquet");
+        if is_version && std::fs::metadata(&path)?.len() > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Opens a table; where that fails for a checkpoint that a power cut left torn, it is put aside, and the commits before it are read instead.
@@ -356,9 +367,9 @@ async fn create(name: TableName, dir: &Path) -> Result<DeltaTable, DeltaFailure>
     let disk = |source| DeltaFailure::on_disk(dir, source);
     std::fs::create_dir_all(dir).map_err(disk)?;
     // What a power cut left of an earlier try.
-    match std::fs::remove_file(commit::path_of(dir, 0)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(disk(error)),
-        Err(_) | Ok(()) => {}
+    let first = commit::path_of(dir, 0);
+    if std::fs::metadata(&first).is_ok_and(|first| first.len() == 0) {
+        std::fs::remove_file(&first).map_err(disk)?;
     }
     let table = CreateBuilder::new()
         .with_log_store(log_store::open(&url_of(dir)?)?)

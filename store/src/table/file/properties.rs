@@ -42,7 +42,7 @@ pub(in crate::table) const DISTINCT_TEXTS: [&str; 9] = [
     "exception_stacktrace",
     "db_query_text",
 ];
-/// Numbers that seldom repeat: each byte of them stands with its like, so that those which hardly differ cost next to nothing.
+/// Numbers that seldom repeat. (`BYTE_STREAM_SPLIT` would save 0.8 bytes a span, but Spark does not read it.)
 const DISTINCT_NUMBERS: [&str; 2] = ["duration_ns", "http_response_body_size"];
 
 pub(super) fn zstd_level() -> ZstdLevel {
@@ -84,8 +84,7 @@ fn builder() -> WriterPropertiesBuilder {
         builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_LENGTH_BYTE_ARRAY);
     }
     for column in DISTINCT_NUMBERS {
-        let path = ColumnPath::from(column);
-        builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT);
+        builder = builder.set_column_dictionary_enabled(ColumnPath::from(column), false);
     }
     builder
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use haldane_store::clock::SharedClock;
-use haldane_store::fault::chain;
 use haldane_store::ledger::{Ending, Inserted, Last, Ledger, LedgerError, Replaced, RolloutQuery, VerdictRow};
 use haldane_store::{Environment, ServiceName, UnixNanos};
 use tokio::sync::{Semaphore, watch};
@@ -350,18 +349,6 @@ impl Rollouts {
             self.keep_evidence(id, ending.at, grounds).await;
         }
         Ok(self.get(id).await?)
-    }
-
-    async fn keep_evidence(&self, id: &RolloutId, at: UnixNanos, grounds: Grounds) {
-        match tokio::task::spawn_blocking(move || grounds.file()).await {
-            Ok(Ok(file)) => {
-                if let Err(error) = self.ledger.keep_evidence(id.as_str(), at, &file).await {
-                    tracing::error!(rollout = %id, error = chain(&error), "the evidence of a rollout that was ended cannot be kept");
-                }
-            }
-            Ok(Err(error)) => tracing::warn!(rollout = %id, error = chain(&error), "the evidence of a rollout that was ended is not kept"),
-            Err(error) => tracing::error!(rollout = %id, %error, "the evidence of a rollout that was ended cannot be written"),
-        }
     }
 
     /// Ends a live rollout without a verdict.

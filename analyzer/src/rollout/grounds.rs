@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use haldane_store::{Classified, Fault};
+use haldane_store::fault::chain;
+use haldane_store::{Classified, Fault, UnixNanos};
 
 use super::desk::Rollouts;
 use super::error::FindError;
@@ -88,5 +89,18 @@ impl Rollouts {
         // Its rows take much memory until they are written.
         let _turn = self.telling.acquire().await;
         Ok(Some(tokio::task::spawn_blocking(move || grounds.file()).await??))
+    }
+
+    /// Keeps what a rollout's last verdict rested on when somebody ended it.
+    pub(super) async fn keep_evidence(&self, id: &RolloutId, at: UnixNanos, grounds: Grounds) {
+        match tokio::task::spawn_blocking(move || grounds.file()).await {
+            Ok(Ok(file)) => {
+                if let Err(error) = self.ledger.keep_evidence(id.as_str(), at, &file).await {
+                    tracing::error!(rollout = %id, error = chain(&error), "the evidence of a rollout that was ended cannot be kept");
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(rollout = %id, error = chain(&error), "the evidence of a rollout that was ended is not kept"),
+            Err(error) => tracing::error!(rollout = %id, %error, "the evidence of a rollout that was ended cannot be written"),
+        }
     }
 }

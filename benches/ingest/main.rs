@@ -19,6 +19,8 @@ use server::Server;
 /// Spans in a request.
 const BATCH: usize = 1_000;
 const RUNS: u64 = 5;
+/// Of two builds.
+const PAIRS: u64 = 15;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -28,6 +30,12 @@ fn main() {
         say(&format!("machine: {}", machine()));
         if wanted("cost") {
             cost().await;
+        }
+        if wanted("against") {
+            against().await;
+        }
+        if wanted("files") {
+            files().await;
         }
         if wanted("signals") {
             signals().await;
@@ -132,6 +140,49 @@ async fn cost() {
         }
         Cost::say_median(wire.name(), &costs);
     }
+}
+
+/// Beside another build of the same program, in turn, over gRPC: what a change does to the processor time of a span.
+async fn against() {
+    let Some(build) = std::env::var_os("BASELINE").map(PathBuf::from).filter(|build| build.exists()) else {
+        say("against: left out; BASELINE names no other build of haldane");
+        return;
+    };
+    say(&format!("against {}: {BATCH} spans a request over gRPC, 4 connections with 2 in flight, {PAIRS} pairs", build.display()));
+    say(&format!("  build              {COLUMNS}"));
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for run in 0..PAIRS {
+        ours.push(Cost::of(Server::start(&folder()), Wire::Grpc, payload(BATCH, run), 400).await);
+        let _ = std::fs::remove_dir_all(folder());
+        let other = Server::start_build(&folder(), &build, &[]);
+        theirs.push(Cost::of(other, Wire::Grpc, payload(BATCH, run), 400).await);
+    }
+    Cost::say_median("this", &ours);
+    Cost::say_median("the other", &theirs);
+    let mut ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us).collect();
+    ratios.sort_by(f64::total_cmp);
+    let (low, middle, high) = (ratios[ratios.len() / 4], ratios[ratios.len() / 2], ratios[ratios.len() * 3 / 4]);
+    say(&format!("  ratio of processor time, pair by pair: {middle:.2} in the middle, half of the pairs from {low:.2} to {high:.2}"));
+}
+
+/// Bytes in files as they are first written, and once they are joined.
+async fn files() {
+    const UPKEEP: &str = "HALDANE_COLLECTOR__UPKEEP__EVERY_SECONDS";
+    let build = PathBuf::from(env!("CARGO_BIN_EXE_haldane"));
+    let _ = std::fs::remove_dir_all(folder());
+    let server = Server::start_build(&folder(), &build, &[(UPKEEP, "0")]);
+    let crowd = Crowd { connections: 4, in_flight: 2 };
+    let outcome = load::closed_loop(&server, Wire::Grpc, payload(BATCH, 1), crowd, Until::Requests(1_000)).await;
+    let spans = outcome.acknowledged * BATCH as u64;
+    server.wait_for("spans", spans);
+    let (rows, first) = server.committed("spans");
+    server.kill();
+    let server = Server::start_build(&folder(), &build, &[(UPKEEP, "1")]);
+    server.wait_for_files("spans", 1);
+    let (joined_rows, joined) = server.committed("spans");
+    assert_eq!((rows, joined_rows), (spans, spans), "each span is there once");
+    let per_span = |bytes: u64| bytes as f64 / rows as f64;
+    say(&format!("files: {:.1} B/span as first written, {:.1} joined", per_span(first), per_span(joined)));
 }
 
 /// By what a request holds.

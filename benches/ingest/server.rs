@@ -40,23 +40,19 @@ impl Server {
 
     /// Starts it on core 0 with what the folder has.
     pub(crate) fn start_on(data: &Path) -> Self {
+        Self::start_build(data, Path::new(env!("CARGO_BIN_EXE_haldane")), &[])
+    }
+
+    /// Starts any build of it, with settings from the environment.
+    pub(crate) fn start_build(data: &Path, build: &Path, settings: &[(&str, &str)]) -> Self {
         let mut process = Command::new("taskset")
-            .args([
-                "-c",
-                "0",
-                env!("CARGO_BIN_EXE_haldane"),
-                "serve",
-                "--grpc",
-                "127.0.0.1:0",
-                "--http",
-                "127.0.0.1:0",
-                "--api",
-                "127.0.0.1:0",
-                "--sql",
-                "127.0.0.1:0",
-            ])
+            .args(["-c", "0"])
+            .arg(build)
+            .arg("serve")
+            .args(["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--api", "127.0.0.1:0", "--sql", "127.0.0.1:0"])
             .arg("--data")
             .arg(data)
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -136,6 +132,15 @@ impl Server {
         }
     }
 
+    /// Waits until the rows of a table are joined in so few files.
+    pub(crate) fn wait_for_files(&self, table: &str, files_max: usize) {
+        let start = Instant::now();
+        while live_files(&self.data.join("tables").join(table)).len() > files_max {
+            assert!(start.elapsed() < PATIENCE, "the files of {table} are not joined");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     /// Waits until a table has this many rows.
     pub(crate) fn wait_for(&self, table: &str, rows: u64) {
         let start = Instant::now();
@@ -163,7 +168,12 @@ impl Drop for Server {
 }
 
 fn committed(table: &Path) -> (u64, u64) {
-    let Ok(entries) = std::fs::read_dir(table.join("_delta_log")) else { return (0, 0) };
+    live_files(table).values().fold((0, 0), |(rows, bytes), file| (rows + file.0, bytes + file.1))
+}
+
+/// Rows and bytes of each live file.
+fn live_files(table: &Path) -> HashMap<String, (u64, u64)> {
+    let Ok(entries) = std::fs::read_dir(table.join("_delta_log")) else { return HashMap::new() };
     let mut commits: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     commits.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     commits.sort();
@@ -181,7 +191,7 @@ fn committed(table: &Path) -> (u64, u64) {
             }
         }
     }
-    live.values().fold((0, 0), |(rows, bytes), file| (rows + file.0, bytes + file.1))
+    live
 }
 
 /// Of the files in a folder that have been written whole.

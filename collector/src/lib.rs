@@ -18,6 +18,7 @@ mod hash;
 mod hex;
 mod rollup;
 mod rows;
+mod text;
 mod wanted;
 
 mod wal;

@@ -16,7 +16,7 @@ impl Wanted {
     }
 
     pub(crate) fn has(self, table: TableName) -> bool {
-        TableName::ALL.iter().zip(self.0).any(|(one, wanted)| *one == table && wanted)
+        self.0[table as usize]
     }
 
     pub(crate) fn is_empty(self) -> bool {

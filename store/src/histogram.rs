@@ -184,7 +184,15 @@ fn rank_reached(seen: u64, rank: f64) -> bool {
 /// The bucket of a positive finite value.
 #[expect(clippy::cast_possible_truncation, reason = "the index of a finite f64 at scale 20 fits 31 bits")]
 pub fn bucket_index(value: f64, scale: i32) -> i32 {
-    (value.log2() * f64::from(scale).exp2()).ceil() as i32 - 1
+    (value.log2() * power_of_two(scale)).ceil() as i32 - 1
+}
+
+/// Two to a whole power, put together from its bits where it has the usual form.
+fn power_of_two(exponent: i32) -> f64 {
+    match u64::try_from(i64::from(exponent) + 1023) {
+        Ok(biased @ 1..=2046) => f64::from_bits(biased << 52),
+        Ok(_) | Err(_) => f64::from(exponent).exp2(),
+    }
 }
 
 /// The upper bound of a bucket, which belongs to it.
@@ -209,6 +217,11 @@ mod tests {
         assert_eq!(bucket_index(2.0, 0), 0);
         assert_eq!(bucket_index(2.1, 0), 1);
         assert_eq!(bucket_index(4.0, 1), 3);
+    }
+
+    #[test]
+    fn powers_of_two_are_exact() {
+        assert!((-1_100..1_100).all(|exponent| power_of_two(exponent) == f64::from(exponent).exp2()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::load::Wire;
 
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.38.0";
 /// Different bodies; each is sent many times with other ids and times.
-const TEMPLATES: usize = 24;
+const TEMPLATES: usize = 128;
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,10 @@ enum What {
     NewTraceId,
     SameTraceId,
     SpanId,
+    /// Of the span that others of its trace hang under.
+    RootSpanId,
+    /// The last one of those.
+    SameRootSpanId,
     /// So much later than the one before.
     NextTime {
         gap_ns: u64,
@@ -134,6 +138,7 @@ impl Payload {
         let mut body = template.body.clone();
         let mut put = |at: usize, bytes: &[u8]| body[at..at + bytes.len()].copy_from_slice(bytes);
         let mut trace_id: [u8; 16] = self.random.random();
+        let mut root_span_id: [u8; 8] = self.random.random();
         for Change { at, what } in &template.changes {
             match what {
                 What::NewTraceId => {
@@ -142,6 +147,11 @@ impl Payload {
                 }
                 What::SameTraceId => put(*at, &trace_id),
                 What::SpanId => put(*at, &self.random.random::<[u8; 8]>()),
+                What::RootSpanId => {
+                    root_span_id = self.random.random();
+                    put(*at, &root_span_id);
+                }
+                What::SameRootSpanId => put(*at, &root_span_id),
                 What::NextTime { gap_ns } => {
                     self.clock_ns += gap_ns;
                     put(*at, &self.clock_ns.to_le_bytes());

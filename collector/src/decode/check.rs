@@ -10,7 +10,7 @@ use super::log::LogRecord;
 use super::metric::{Metric, Point, PointLists};
 use super::span::{Span, SpanLists, each_span};
 use super::speaker::Speaker;
-use super::value::check_text;
+use super::value::{CheckAttributes, check_text};
 use super::wire::Irregular;
 use crate::request::Signal;
 
@@ -76,7 +76,7 @@ impl Tally {
 /// Checks a body of protobuf.
 pub(super) fn check(signal: Signal, body: &[u8]) -> Result<Tally, Irregular> {
     let mut tally = Tally::default();
-    let (mut span_lists, mut attributes, mut point_lists) = (SpanLists::default(), Vec::new(), PointLists::default());
+    let (mut span_lists, mut point_lists) = (SpanLists::default(), PointLists::default());
     resources(body, |group| {
         let resource = Resource::parse(group.resource)?;
         resource.check()?;
@@ -87,8 +87,8 @@ pub(super) fn check(signal: Signal, body: &[u8]) -> Result<Tally, Irregular> {
             let frame = match signal {
                 Signal::Traces => check_spans(scope, &mut span_lists, &mut tally),
                 Signal::Logs => scope.records(|message| {
-                    let record = LogRecord::parse(message, &mut attributes)?;
-                    record.check(&attributes)?;
+                    let record = LogRecord::parse(message, &mut CheckAttributes)?;
+                    record.check()?;
                     tally.count(log_fault(&record));
                     Ok(())
                 }),
@@ -104,7 +104,11 @@ pub(super) fn check(signal: Signal, body: &[u8]) -> Result<Tally, Irregular> {
     Ok(tally)
 }
 
-fn check_spans<'a>(scope: ScopeGroup<'a>, lists: &mut SpanLists<'a>, tally: &mut Tally) -> Result<ScopeFrame<'a>, Irregular> {
+fn check_spans<'a>(
+    scope: ScopeGroup<'a>,
+    lists: &mut SpanLists<'a, CheckAttributes>,
+    tally: &mut Tally,
+) -> Result<ScopeFrame<'a>, Irregular> {
     each_span(scope, lists, |span, lists| {
         let latest = span.check(lists)?;
         tally.count(span_fault(span).or_else(|| time_fault(latest)));
@@ -113,7 +117,7 @@ fn check_spans<'a>(scope: ScopeGroup<'a>, lists: &mut SpanLists<'a>, tally: &mut
     })
 }
 
-fn check_metric<'a>(message: &'a [u8], lists: &mut PointLists<'a>, tally: &mut Tally) -> Result<(), Irregular> {
+fn check_metric<'a>(message: &'a [u8], lists: &mut PointLists<'a, CheckAttributes>, tally: &mut Tally) -> Result<(), Irregular> {
     let metric = Metric::parse(message)?;
     metric.check()?;
     let Some(series) = metric.series else { return Ok(()) };

@@ -1,9 +1,9 @@
 //! A log record, seen in place.
 
-use super::value::{Attribute, Value, check_all, check_text};
+use super::value::{TakeAttributes, Value, check_text};
 use super::wire::{Fields, Irregular, fixed32, fixed64, length, once, once_text, varint};
 
-/// A log record. Its attributes are in a list that is used again for the next one.
+/// A log record without its attributes, which somebody takes while it is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogRecord<'a> {
     pub(crate) time_unix_nano: u64,
@@ -33,7 +33,7 @@ impl<'a> LogRecord<'a> {
     };
 
     #[inline]
-    pub(crate) fn parse(message: &'a [u8], attributes: &mut Vec<Attribute<'a>>) -> Result<Self, Irregular> {
+    pub(crate) fn parse(message: &'a [u8], attributes: &mut impl TakeAttributes<'a>) -> Result<Self, Irregular> {
         const TIME: u64 = fixed64(1);
         const SEVERITY_NUMBER: u64 = varint(2);
         const SEVERITY_TEXT: u64 = length(3);
@@ -45,13 +45,13 @@ impl<'a> LogRecord<'a> {
         const SPAN_ID: u64 = length(10);
         const OBSERVED_TIME: u64 = fixed64(11);
         const EVENT_NAME: u64 = length(12);
-        attributes.clear();
+        attributes.begin();
         let mut record = Self::NONE;
         let mut body = None;
         let mut fields = Fields::of(message);
         while let Some(tag) = fields.tag()? {
             match tag {
-                ATTRIBUTES => Attribute::add_to(attributes, fields.bytes()?)?,
+                ATTRIBUTES => attributes.take(fields.bytes()?)?,
                 TIME => record.time_unix_nano = fields.fixed64()?,
                 SEVERITY_NUMBER => record.severity_number = fields.int32()?,
                 SEVERITY_TEXT => once_text(&mut record.severity_text, fields.bytes()?)?,
@@ -71,10 +71,9 @@ impl<'a> LogRecord<'a> {
 
     /// All text in it is UTF-8.
     #[inline]
-    pub(crate) fn check(&self, attributes: &[Attribute<'_>]) -> Result<(), Irregular> {
+    pub(crate) fn check(&self) -> Result<(), Irregular> {
         check_text(self.severity_text)?;
         check_text(self.event_name)?;
-        self.body.check()?;
-        check_all(attributes)
+        self.body.check()
     }
 }

@@ -1,6 +1,6 @@
 //! A metric and its points of any of OTLP's five types, seen in place and all in the same way.
 
-use super::value::{Attribute, check_all, check_text};
+use super::value::{Attribute, CheckAttributes, TakeAttributes, check_all, check_text};
 use super::wire::{Fields, Irregular, fixed64, length, once, once_text, varint};
 
 /// Which of OTLP's five types a metric has.
@@ -134,10 +134,10 @@ impl<'a> Series<'a> {
     }
 
     /// Calls for each point; stops at the first error.
-    pub(crate) fn each_point<E: From<Irregular>>(
+    pub(crate) fn each_point<A: TakeAttributes<'a>, E: From<Irregular>>(
         &self,
-        lists: &mut PointLists<'a>,
-        mut visit: impl FnMut(&Point<'a>, &PointLists<'a>) -> Result<(), E>,
+        lists: &mut PointLists<'a, A>,
+        mut visit: impl FnMut(&Point<'a>, &PointLists<'a, A>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut fields = Fields::of(self.message);
         while let Some(tag) = fields.tag()? {
@@ -156,8 +156,8 @@ impl<'a> Series<'a> {
 
 /// The lists of one point, used again for the next one.
 #[derive(Debug, Default)]
-pub(crate) struct PointLists<'a> {
-    pub(crate) attributes: Vec<Attribute<'a>>,
+pub(crate) struct PointLists<'a, A = Vec<Attribute<'a>>> {
+    pub(crate) attributes: A,
     pub(crate) exemplars: Vec<&'a [u8]>,
     pub(crate) quantiles: Vec<Quantile>,
 }
@@ -238,8 +238,8 @@ const START: u64 = fixed64(2);
 const TIME: u64 = fixed64(3);
 
 impl<'a> Point<'a> {
-    fn parse(kind: MetricType, message: &'a [u8], lists: &mut PointLists<'a>) -> Result<Self, Irregular> {
-        lists.attributes.clear();
+    fn parse(kind: MetricType, message: &'a [u8], lists: &mut PointLists<'a, impl TakeAttributes<'a>>) -> Result<Self, Irregular> {
+        lists.attributes.begin();
         lists.exemplars.clear();
         lists.quantiles.clear();
         match kind {
@@ -250,7 +250,7 @@ impl<'a> Point<'a> {
         }
     }
 
-    fn parse_number(message: &'a [u8], lists: &mut PointLists<'a>) -> Result<Self, Irregular> {
+    fn parse_number(message: &'a [u8], lists: &mut PointLists<'a, impl TakeAttributes<'a>>) -> Result<Self, Irregular> {
         const DOUBLE: u64 = fixed64(4);
         const EXEMPLARS: u64 = length(5);
         const INT: u64 = fixed64(6);
@@ -265,7 +265,7 @@ impl<'a> Point<'a> {
                 DOUBLE => (point.value_double, point.value_int) = (Some(fields.double()?), None),
                 INT => (point.value_double, point.value_int) = (None, Some(fields.signed64()?)),
                 EXEMPLARS => lists.exemplars.push(fields.bytes()?),
-                ATTRIBUTES => Attribute::add_to(&mut lists.attributes, fields.bytes()?)?,
+                ATTRIBUTES => lists.attributes.take(fields.bytes()?)?,
                 FLAGS => point.flags = fields.uint32()?,
                 _ => fields.skip_unknown(tag, 8)?,
             }
@@ -273,7 +273,7 @@ impl<'a> Point<'a> {
         Ok(point)
     }
 
-    fn parse_histogram(message: &'a [u8], lists: &mut PointLists<'a>) -> Result<Self, Irregular> {
+    fn parse_histogram(message: &'a [u8], lists: &mut PointLists<'a, impl TakeAttributes<'a>>) -> Result<Self, Irregular> {
         const COUNT: u64 = fixed64(4);
         const SUM: u64 = fixed64(5);
         const BUCKET_COUNTS: u64 = length(6);
@@ -294,7 +294,7 @@ impl<'a> Point<'a> {
                 BUCKET_COUNTS => once(&mut point.bucket_counts, Eights::new(fields.bytes()?)?)?,
                 EXPLICIT_BOUNDS => once(&mut point.explicit_bounds, Eights::new(fields.bytes()?)?)?,
                 EXEMPLARS => lists.exemplars.push(fields.bytes()?),
-                ATTRIBUTES => Attribute::add_to(&mut lists.attributes, fields.bytes()?)?,
+                ATTRIBUTES => lists.attributes.take(fields.bytes()?)?,
                 FLAGS => point.flags = fields.uint32()?,
                 MIN => point.min = Some(fields.double()?),
                 MAX => point.max = Some(fields.double()?),
@@ -306,7 +306,7 @@ impl<'a> Point<'a> {
         Ok(point)
     }
 
-    fn parse_exponential(message: &'a [u8], lists: &mut PointLists<'a>) -> Result<Self, Irregular> {
+    fn parse_exponential(message: &'a [u8], lists: &mut PointLists<'a, impl TakeAttributes<'a>>) -> Result<Self, Irregular> {
         const ATTRIBUTES: u64 = length(1);
         const COUNT: u64 = fixed64(4);
         const SUM: u64 = fixed64(5);
@@ -323,7 +323,7 @@ impl<'a> Point<'a> {
         let mut fields = Fields::of(message);
         while let Some(tag) = fields.tag()? {
             match tag {
-                ATTRIBUTES => Attribute::add_to(&mut lists.attributes, fields.bytes()?)?,
+                ATTRIBUTES => lists.attributes.take(fields.bytes()?)?,
                 START => point.start_time_unix_nano = fields.fixed64()?,
                 TIME => point.time_unix_nano = fields.fixed64()?,
                 COUNT => point.count = Some(fields.fixed64()?),
@@ -343,7 +343,7 @@ impl<'a> Point<'a> {
         Ok(point)
     }
 
-    fn parse_summary(message: &'a [u8], lists: &mut PointLists<'a>) -> Result<Self, Irregular> {
+    fn parse_summary(message: &'a [u8], lists: &mut PointLists<'a, impl TakeAttributes<'a>>) -> Result<Self, Irregular> {
         const COUNT: u64 = fixed64(4);
         const SUM: u64 = fixed64(5);
         const QUANTILES: u64 = length(6);
@@ -358,7 +358,7 @@ impl<'a> Point<'a> {
                 COUNT => point.count = Some(fields.fixed64()?),
                 SUM => point.sum = Some(fields.double()?),
                 QUANTILES => lists.quantiles.push(Quantile::parse(fields.bytes()?)?),
-                ATTRIBUTES => Attribute::add_to(&mut lists.attributes, fields.bytes()?)?,
+                ATTRIBUTES => lists.attributes.take(fields.bytes()?)?,
                 FLAGS => point.flags = fields.uint32()?,
                 _ => fields.skip_unknown(tag, 8)?,
             }
@@ -366,9 +366,8 @@ impl<'a> Point<'a> {
         Ok(point)
     }
 
-    /// All text in it is UTF-8, and what hangs on it can be read. Answers the latest time in it.
-    pub(crate) fn check(&self, lists: &PointLists<'_>) -> Result<u64, Irregular> {
-        check_all(&lists.attributes)?;
+    /// All text in it is UTF-8, and what hangs on it can be read; its attributes were looked at on the way. Answers the latest time in it.
+    pub(crate) fn check(&self, lists: &PointLists<'_, CheckAttributes>) -> Result<u64, Irregular> {
         let mut latest = self.time_unix_nano.max(self.start_time_unix_nano);
         for exemplar in &lists.exemplars {
             let exemplar = Exemplar::parse(exemplar)?;

@@ -1,7 +1,7 @@
 //! A span and what hangs on it, seen in place.
 
 use super::envelope::{ScopeFrame, ScopeGroup};
-use super::value::{Attribute, check_all, check_text};
+use super::value::{Attribute, CheckAttributes, TakeAttributes, check_all, check_text};
 use super::wire::{Fields, Irregular, fixed32, fixed64, length, once, once_text, varint};
 
 /// A span. Its lists are behind it in [`SpanLists`], which is used again for the next one.
@@ -25,15 +25,15 @@ pub(crate) struct Span<'a> {
 
 /// The lists of one span.
 #[derive(Debug, Default)]
-pub(crate) struct SpanLists<'a> {
-    pub(crate) attributes: Vec<Attribute<'a>>,
+pub(crate) struct SpanLists<'a, A = Vec<Attribute<'a>>> {
+    pub(crate) attributes: A,
     pub(crate) events: Vec<&'a [u8]>,
     pub(crate) links: Vec<&'a [u8]>,
 }
 
 impl<'a> Span<'a> {
     #[inline]
-    pub(crate) fn parse(message: &'a [u8], lists: &mut SpanLists<'a>) -> Result<Self, Irregular> {
+    pub(crate) fn parse(message: &'a [u8], lists: &mut SpanLists<'a, impl TakeAttributes<'a>>) -> Result<Self, Irregular> {
         const TRACE_ID: u64 = length(1);
         const SPAN_ID: u64 = length(2);
         const TRACE_STATE: u64 = length(3);
@@ -50,7 +50,7 @@ impl<'a> Span<'a> {
         const DROPPED_LINKS: u64 = varint(14);
         const STATUS: u64 = length(15);
         const FLAGS: u64 = fixed32(16);
-        lists.attributes.clear();
+        lists.attributes.begin();
         lists.events.clear();
         lists.links.clear();
         let mut span = Self::default();
@@ -58,7 +58,7 @@ impl<'a> Span<'a> {
         let mut fields = Fields::of(message);
         while let Some(tag) = fields.tag()? {
             match tag {
-                ATTRIBUTES => Attribute::add_to(&mut lists.attributes, fields.bytes()?)?,
+                ATTRIBUTES => lists.attributes.take(fields.bytes()?)?,
                 TRACE_ID => span.trace_id = fields.bytes()?,
                 SPAN_ID => span.span_id = fields.bytes()?,
                 TRACE_STATE => once_text(&mut span.trace_state, fields.bytes()?)?,
@@ -83,13 +83,12 @@ impl<'a> Span<'a> {
         Ok(span)
     }
 
-    /// All text in it is UTF-8, and what hangs on it can be read. Answers the latest time in it.
+    /// All text in it is UTF-8, and what hangs on it can be read; its attributes were looked at on the way. Answers the latest time in it.
     #[inline]
-    pub(crate) fn check(&self, lists: &SpanLists<'_>) -> Result<u64, Irregular> {
+    pub(crate) fn check(&self, lists: &SpanLists<'_, CheckAttributes>) -> Result<u64, Irregular> {
         check_text(self.name)?;
         check_text(self.trace_state)?;
         check_text(self.status_message)?;
-        check_all(&lists.attributes)?;
         let mut latest = self.start_time_unix_nano.max(self.end_time_unix_nano);
         for event in &lists.events {
             latest = latest.max(Event::parse(event)?.check()?);
@@ -203,10 +202,10 @@ impl<'a> Link<'a> {
 }
 
 /// The spans of a scope, one after the other.
-pub(crate) fn each_span<'a, E: From<Irregular>>(
+pub(crate) fn each_span<'a, A: TakeAttributes<'a>, E: From<Irregular>>(
     scope: ScopeGroup<'a>,
-    lists: &mut SpanLists<'a>,
-    mut visit: impl FnMut(&Span<'a>, &SpanLists<'a>) -> Result<(), E>,
+    lists: &mut SpanLists<'a, A>,
+    mut visit: impl FnMut(&Span<'a>, &SpanLists<'a, A>) -> Result<(), E>,
 ) -> Result<ScopeFrame<'a>, E> {
     scope.records(|message| {
         let span = Span::parse(message, lists)?;

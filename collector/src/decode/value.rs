@@ -49,6 +49,53 @@ impl<'a> Attribute<'a> {
         }
         Ok(())
     }
+
+    /// What a message says is good.
+    #[inline]
+    fn check_message(message: &'a [u8]) -> Result<(), Irregular> {
+        let attribute = Self::parse(message)?;
+        // Tags and lengths below 128 are ASCII too, so one look says it of key and text.
+        if message.is_ascii() && matches!(attribute.value, Value::Text(_)) { Ok(()) } else { attribute.check() }
+    }
+}
+
+/// What becomes of the attributes of records as they are read, one record after the other.
+pub(crate) trait TakeAttributes<'a> {
+    /// A new record begins.
+    fn begin(&mut self);
+
+    /// Takes the message of one attribute.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn take(&mut self, message: &'a [u8]) -> Result<(), Irregular>;
+}
+
+/// Those of the record at hand.
+impl<'a> TakeAttributes<'a> for Vec<Attribute<'a>> {
+    #[inline]
+    fn begin(&mut self) {
+        self.clear();
+    }
+
+    #[inline]
+    fn take(&mut self, message: &'a [u8]) -> Result<(), Irregular> {
+        Attribute::add_to(self, message)
+    }
+}
+
+/// Keeps none, and finds out whether they are good.
+#[derive(Debug, Default)]
+pub(crate) struct CheckAttributes;
+
+impl<'a> TakeAttributes<'a> for CheckAttributes {
+    #[inline]
+    fn begin(&mut self) {}
+
+    #[inline]
+    fn take(&mut self, message: &'a [u8]) -> Result<(), Irregular> {
+        Attribute::check_message(message)
+    }
 }
 
 impl<'a> Value<'a> {
@@ -161,6 +208,35 @@ impl<'a> Value<'a> {
 impl<'a> Attribute<'a> {
     #[inline]
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Irregular> {
+        match Self::parse_usual(bytes) {
+            Some(attribute) => Ok(attribute),
+            None => Self::parse_any(bytes),
+        }
+    }
+
+    /// As encoders write nearly all of them: a short key, then a short text or a number.
+    #[inline]
+    fn parse_usual(bytes: &'a [u8]) -> Option<Self> {
+        const KEY: u8 = length(1).to_le_bytes()[0];
+        const VALUE: u8 = length(2).to_le_bytes()[0];
+        const TEXT: u8 = length(1).to_le_bytes()[0];
+        const INT: u8 = varint(3).to_le_bytes()[0];
+        const ONE_BYTE: u8 = 0x80;
+        let [KEY, key_length @ ..ONE_BYTE, rest @ ..] = bytes else { return None };
+        let (key, rest) = rest.split_at_checked(usize::from(*key_length))?;
+        let [VALUE, value_length @ ..ONE_BYTE, tag, value @ ..] = rest else { return None };
+        if usize::from(*value_length) != value.len() + 1 {
+            return None;
+        }
+        let value = match (*tag, value) {
+            (TEXT, [text_length, text @ ..]) if usize::from(*text_length) == text.len() => Value::Text(text),
+            (INT, number) => Value::Int(Fields::of(number).only_varint()?.cast_signed()),
+            _ => return None,
+        };
+        Some(Self { key, value })
+    }
+
+    fn parse_any(bytes: &'a [u8]) -> Result<Self, Irregular> {
         const KEY: u64 = length(1);
         const VALUE: u64 = length(2);
         const KEY_INDEX: u64 = varint(3);

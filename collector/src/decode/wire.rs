@@ -30,39 +30,51 @@ pub(crate) const fn fixed32(field: u64) -> u64 {
 /// The fields of one message, in the order they were written.
 #[derive(Debug, Clone)]
 pub(crate) struct Fields<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    /// What has not been read yet.
+    rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
     #[inline]
     pub(crate) fn of(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { rest: bytes }
     }
 
     /// The next field's tag, `None` at the end.
     #[inline]
     pub(crate) fn tag(&mut self) -> Result<Option<u64>, Irregular> {
-        if self.at >= self.bytes.len() {
+        if self.rest.is_empty() {
             return Ok(None);
         }
         self.varint().map(Some)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn varint(&mut self) -> Result<u64, Irregular> {
-        let first = *self.bytes.get(self.at).ok_or(Irregular)?;
-        self.at += 1;
+        let first = self.byte()?;
         if first < 0x80 {
             return Ok(u64::from(first));
         }
         self.long_varint(u64::from(first & 0x7f))
     }
 
+    #[inline]
+    fn byte(&mut self) -> Result<u8, Irregular> {
+        let (first, rest) = self.rest.split_first().ok_or(Irregular)?;
+        self.rest = rest;
+        Ok(*first)
+    }
+
+    /// The number, if nothing comes after it.
+    #[inline]
+    pub(crate) fn only_varint(mut self) -> Option<u64> {
+        let number = self.varint().ok()?;
+        self.rest.is_empty().then_some(number)
+    }
+
     fn long_varint(&mut self, mut value: u64) -> Result<u64, Irregular> {
         for shift in (7..64).step_by(7) {
-            let byte = *self.bytes.get(self.at).ok_or(Irregular)?;
-            self.at += 1;
+            let byte = self.byte()?;
             if shift == 63 && byte > 1 {
                 return Err(Irregular); // past 64 bits
             }
@@ -78,23 +90,22 @@ impl<'a> Fields<'a> {
     #[inline]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Irregular> {
         let length = usize::try_from(self.varint()?).map_err(|_| Irregular)?;
-        let end = self.at.checked_add(length).ok_or(Irregular)?;
-        let bytes = self.bytes.get(self.at..end).ok_or(Irregular)?;
-        self.at = end;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(Irregular)?;
+        self.rest = rest;
         Ok(bytes)
     }
 
     #[inline]
     pub(crate) fn fixed64(&mut self) -> Result<u64, Irregular> {
-        let bytes: &[u8; 8] = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk).ok_or(Irregular)?;
-        self.at += 8;
+        let (bytes, rest) = self.rest.split_first_chunk::<8>().ok_or(Irregular)?;
+        self.rest = rest;
         Ok(u64::from_le_bytes(*bytes))
     }
 
     #[inline]
     pub(crate) fn fixed32(&mut self) -> Result<u32, Irregular> {
-        let bytes: &[u8; 4] = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk).ok_or(Irregular)?;
-        self.at += 4;
+        let (bytes, rest) = self.rest.split_first_chunk::<4>().ok_or(Irregular)?;
+        self.rest = rest;
         Ok(u32::from_le_bytes(*bytes))
     }
 

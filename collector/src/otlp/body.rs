@@ -116,9 +116,53 @@ pub(super) enum Announced {
     ByFrame,
 }
 
+/// What has come of a body. One that is not compressed is put together as it comes, while what was read is still at hand and before more is read to
+/// the same place; of another the pieces are kept, to be let go of one by one.
+enum Arrived {
+    Whole(BytesMut),
+    Pieces(VecDeque<Bytes>),
+}
+
+impl Arrived {
+    fn new(coding: Coding) -> Self {
+        if coding == Coding::Identity { Self::Whole(BytesMut::new()) } else { Self::Pieces(VecDeque::new()) }
+    }
+
+    /// The body's first bytes, when these come next.
+    fn header_with(&self, data: &[u8]) -> Option<[u8; FRAME_BYTES]> {
+        match self {
+            Self::Whole(whole) => first_of([whole, data]),
+            Self::Pieces(pieces) => first_of(pieces.iter().map(|piece| &piece[..]).chain([data])),
+        }
+    }
+
+    /// Adds what comes next to a body that is expected to have so many bytes in all.
+    fn add(&mut self, data: Bytes, expected: usize) {
+        match self {
+            Self::Whole(whole) => {
+                whole.reserve(expected.saturating_sub(whole.len()));
+                whole.extend_from_slice(&data);
+            }
+            Self::Pieces(pieces) => keep(pieces, data),
+        }
+    }
+
+    fn finish(self) -> VecDeque<Bytes> {
+        match self {
+            Self::Whole(whole) => VecDeque::from([whole.freeze()]),
+            Self::Pieces(pieces) => pieces,
+        }
+    }
+}
+
 /// Reads a whole body. When it is refused, the rest is read and thrown away, so that the sender can read the answer.
-pub(super) async fn read(mut body: Body, limits: Limits, announced: Announced, mut admitted: Admitted) -> Result<Raw, BodyError> {
-    let reading = collect(&mut body, limits.bytes_max, announced, &mut admitted);
+pub(super) async fn read(
+    mut body: Body,
+    limits: Limits,
+    (coding, announced): (Coding, Announced),
+    mut admitted: Admitted,
+) -> Result<Raw, BodyError> {
+    let reading = collect(&mut body, limits.bytes_max, (coding, announced), &mut admitted);
     let read = tokio::time::timeout(limits.timeout, reading).await.unwrap_or(Err(BodyError::Slow { timeout: limits.timeout }));
     match read {
         Ok(chunks) => Ok(Raw { chunks, admitted }),
@@ -146,8 +190,13 @@ pub(super) async fn drain(mut body: Body, bytes_max: usize) {
     let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
-async fn collect(body: &mut Body, bytes_max: usize, announced: Announced, admitted: &mut Admitted) -> Result<VecDeque<Bytes>, BodyError> {
-    let mut chunks: VecDeque<Bytes> = VecDeque::new();
+async fn collect(
+    body: &mut Body,
+    bytes_max: usize,
+    (coding, announced): (Coding, Announced),
+    admitted: &mut Admitted,
+) -> Result<VecDeque<Bytes>, BodyError> {
+    let mut arrived = Arrived::new(coding);
     let (mut bytes, mut reserved) = (0_usize, 0_usize);
     let most = match announced {
         Announced::ByHeader => bytes_max,
@@ -160,13 +209,13 @@ async fn collect(body: &mut Body, bytes_max: usize, announced: Announced, admitt
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Cut)?.into_data() else { continue };
         bytes = bytes.saturating_add(data.len());
-        keep(&mut chunks, data);
         if bytes > most {
             return Err(BodyError::TooLarge { max: bytes_max });
         }
         if length.is_none() && announced == Announced::ByFrame {
-            length =
-                peek(&chunks).map(|[_, length @ ..]| usize::try_from(u32::from_be_bytes(length)).map_or(usize::MAX, |n| n + FRAME_BYTES));
+            let bytes_of =
+                |length| usize::try_from(u32::from_be_bytes(length)).map_or(usize::MAX, |length| length.saturating_add(FRAME_BYTES));
+            length = arrived.header_with(&data).map(|[_, length @ ..]| bytes_of(length));
             if length.is_some_and(|length| length > most) {
                 return Err(BodyError::TooLarge { max: bytes_max });
             }
@@ -176,9 +225,10 @@ async fn collect(body: &mut Body, bytes_max: usize, announced: Announced, admitt
             admitted.grow(wanted - reserved).await?;
             reserved = wanted;
         }
+        arrived.add(data, reserved);
     }
     admitted.shrink(reserved - bytes);
-    Ok(chunks)
+    Ok(arrived.finish())
 }
 
 /// A chunk shorter than this is copied: by itself it would hold the whole buffer that it was read into.
@@ -198,7 +248,11 @@ fn keep(chunks: &mut VecDeque<Bytes>, data: Bytes) {
 
 /// The first bytes of a body.
 pub(super) fn peek(chunks: &VecDeque<Bytes>) -> Option<[u8; FRAME_BYTES]> {
-    let mut first = chunks.iter().flat_map(|chunk| chunk.iter().copied());
+    first_of(chunks.iter().map(|chunk| &chunk[..]))
+}
+
+fn first_of<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Option<[u8; FRAME_BYTES]> {
+    let mut first = chunks.into_iter().flatten().copied();
     let mut header = [0; FRAME_BYTES];
     for byte in &mut header {
         *byte = first.next()?;

@@ -110,7 +110,7 @@ impl Door {
 
     async fn take_from(&self, source: Source, asked: &Asked, body: Body) -> Result<Accepted, Refused> {
         let admitted = self.intake.admission.begin(source);
-        let raw = body::read(body, self.limits, asked.announced, admitted).await?;
+        let raw = body::read(body, self.limits, (asked.coding, asked.announced), admitted).await?;
         let (raw, coding) = match asked.announced {
             Announced::ByHeader => (raw, asked.coding),
             Announced::ByFrame => grpc::unframe(raw, asked.coding)?,

@@ -7,6 +7,7 @@ use haldane_store::schema::UNKNOWN_SERVICE;
 
 use crate::decode::value::{Attribute, as_text};
 use crate::rows::{Columns, DictionaryColumn, MapColumn, RESOURCE_PLACES, ResourceAttributes, Seal, TimeColumns};
+use crate::text::same;
 
 /// Which attributes tell cohorts apart, besides the columns that `red` always has.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ impl CohortKeys {
 
     #[inline]
     pub(super) fn is_of_record(&self, key: &[u8]) -> bool {
-        self.record.iter().any(|one| *one == key)
+        self.record.iter().any(|one| same(one, key))
     }
 }
 

@@ -161,7 +161,7 @@ impl RedColumns {
     fn append(&mut self, cell: &Cell, keys: &BatchKeys) {
         let key = cell.key;
         let row = self.key.append(key.bucket, keys.cohort_at(key.cohort), keys.operation_at(key.operation));
-        self.span_kind.set(row, kind_name(key.kind).as_bytes());
+        self.span_kind.set(row, &kind_name(key.kind));
         let numbers = [cell.requests, cell.errors, cell.duration_sum_ns, cell.duration_min_ns, cell.duration_max_ns];
         for (column, number) in self.numbers.iter_mut().zip(numbers) {
             column.set(row, number);

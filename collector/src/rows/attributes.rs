@@ -11,6 +11,7 @@ use hashbrown::HashTable;
 
 use super::columns::{Columns, DictionaryColumn, IntegerColumn, MapColumn, PlainColumn, Seal};
 use crate::decode::value::{Attribute, Value, as_text, last_of_each_key};
+use crate::text::same;
 
 /// Keys that are remembered; past this all are forgotten and learnt again.
 const KEYS_MAX: usize = 4_096;
@@ -74,7 +75,18 @@ impl PromotedColumns {
         }
     }
 
+    /// Sets a value that is of the column's type, as most are; whether it was.
     #[inline]
+    fn set_exactly(&mut self, column: usize, row: usize, value: Value<'_>) -> bool {
+        match (&mut self.0[column], value) {
+            (PromotedColumn::Text(column), Value::Text(text)) => column.set(row, text),
+            (PromotedColumn::FreeText(column), Value::Text(text)) => column.set(row, text),
+            (PromotedColumn::Integer(column), Value::Int(number)) => column.set(row, number),
+            _ => return false,
+        }
+        true
+    }
+
     fn set(&mut self, column: usize, row: usize, value: &Converted<'_>, json: &str) {
         match (&mut self.0[column], value) {
             (PromotedColumn::Text(column), Converted::Text(text)) => column.set(row, text),
@@ -277,8 +289,15 @@ impl RecordAttributes {
     /// Puts attributes whose keys differ, and are resolved, where they belong.
     fn place(&mut self, row: usize, attributes: &[Attribute<'_>]) {
         for (attribute, key) in attributes.iter().zip(&self.resolved) {
+            let place = self.keys[*key as usize].place;
+            if let Some(Place { column, rank: 0 }) = place
+                && self.promoted.set_exactly(column, row, attribute.value)
+            {
+                self.ranks[column] = (self.record, 0);
+                continue;
+            }
             let mut moved = false;
-            if let Some(Place { column, rank }) = self.keys[*key as usize].place
+            if let Some(Place { column, rank }) = place
                 && let Some((value, exact)) = convert(attribute.value, SPAN_AND_LOG_COLUMNS[column].kind, &mut self.json)
             {
                 moved = rank == 0 && exact;
@@ -298,7 +317,7 @@ impl RecordAttributes {
     #[inline]
     fn resolve(&mut self, position: usize, key: &[u8]) -> u32 {
         if let Some(guess) = self.guesses.get(position).copied()
-            && self.keys.get(guess as usize).is_some_and(|known| *known.bytes == *key)
+            && self.keys.get(guess as usize).is_some_and(|known| same(&known.bytes, key))
         {
             return guess;
         }
@@ -308,7 +327,7 @@ impl RecordAttributes {
     fn look_up(&mut self, position: usize, key: &[u8]) -> u32 {
         let hash = self.hasher.hash_one(key);
         let keys = &self.keys;
-        let number = match self.index.find(hash, |number| *keys[*number as usize].bytes == *key) {
+        let number = match self.index.find(hash, |number| same(&keys[*number as usize].bytes, key)) {
             Some(number) => *number,
             None => {
                 let number = u32::try_from(self.keys.len()).expect("forgotten long before there are 2^32 keys");

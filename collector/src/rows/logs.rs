@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use haldane_store::{TableName, UnixNanos};
 
 use super::attributes::RecordAttributes;
-use super::columns::{Columns, DictionaryColumn, IntegerColumn, PlainColumn, Seal, TimeColumns, batch_of};
+use super::columns::{Columns, DerivedColumn, DictionaryColumn, IntegerColumn, PlainColumn, Seal, TimeColumns, batch_of};
 use super::origin::OriginColumns;
 use super::{first_known, given, set_text, set_trace_id, signed};
 use crate::decode::log::LogRecord;
@@ -30,7 +30,7 @@ pub(crate) struct LogRows {
     body: PlainColumn,
     body_type: DictionaryColumn,
     event_name: DictionaryColumn,
-    trace_id: DictionaryColumn,
+    trace_id: DerivedColumn<[u8; 16]>,
     span_id: PlainColumn,
     time_unix_nano: IntegerColumn,
     observed_time_unix_nano: IntegerColumn,
@@ -51,7 +51,7 @@ impl LogRows {
             body: PlainColumn::new(),
             body_type: DictionaryColumn::new(),
             event_name: DictionaryColumn::new(),
-            trace_id: DictionaryColumn::new(),
+            trace_id: DerivedColumn::new(),
             span_id: PlainColumn::new(),
             time_unix_nano: IntegerColumn::new(),
             observed_time_unix_nano: IntegerColumn::new(),

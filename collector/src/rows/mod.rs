@@ -29,7 +29,7 @@ use crate::rollup::{Cohort, Rollup};
 use crate::wanted::Wanted;
 
 pub(crate) use attributes::{PromotedColumns, RECORD_COLUMNS, RESOURCE_PLACES, ResourceAttributes};
-pub(crate) use columns::{Columns, DictionaryColumn, IntegerColumn, MapColumn, Seal, TimeColumns, batch_of};
+pub(crate) use columns::{Columns, DerivedColumn, DictionaryColumn, IntegerColumn, MapColumn, Seal, TimeColumns, batch_of};
 pub(crate) use logs::log_time;
 pub(crate) use numbers::CountListColumn;
 pub(crate) use spans::{kind_name, span_time};
@@ -246,11 +246,10 @@ fn given(id: &[u8]) -> Option<&[u8]> {
     id.iter().any(|byte| *byte != 0).then_some(id)
 }
 
-/// A trace's id as hex digits.
+/// A trace's id as hex digits. One of another length was refused.
 #[inline]
-fn set_trace_id(column: &mut DictionaryColumn, row: usize, id: &[u8]) {
-    match id.as_array() {
-        Some(id) => column.set(row, &hex::digits(id)),
-        None => column.set(row, hex::encode(id).as_bytes()),
+fn set_trace_id(column: &mut DerivedColumn<[u8; 16]>, row: usize, id: &[u8]) {
+    if let Some(id) = id.as_array() {
+        column.set(row, *id, |id| hex::digits(&id));
     }
 }

@@ -9,7 +9,9 @@ use haldane_store::schema::{event_fields, link_fields};
 use haldane_store::{TableName, UnixNanos};
 
 use super::attributes::{RecordAttributes, push_all};
-use super::columns::{Columns, DictionaryColumn, IntegerColumn, ListRows, MapColumn, PlainColumn, Seal, TimeColumns, batch_of};
+use super::columns::{
+    Columns, DerivedColumn, DictionaryColumn, IntegerColumn, ListRows, MapColumn, PlainColumn, Seal, TimeColumns, batch_of,
+};
 use super::origin::OriginColumns;
 use super::{first_known, given, set_text, set_trace_id, signed};
 use crate::decode::Irregular;
@@ -20,14 +22,14 @@ const KINDS: [&str; 6] = ["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUC
 const STATUSES: [&str; 3] = ["UNSET", "OK", "ERROR"];
 
 /// A span's kind as the tables have it; a number that OTLP does not name stays that number.
-pub(crate) fn kind_name(kind: i32) -> Cow<'static, str> {
+pub(crate) fn kind_name(kind: i32) -> Cow<'static, [u8]> {
     name_of(&KINDS, kind)
 }
 
-fn name_of(names: &[&'static str], number: i32) -> Cow<'static, str> {
+fn name_of(names: &[&'static str], number: i32) -> Cow<'static, [u8]> {
     match usize::try_from(number).ok().and_then(|at| names.get(at)) {
-        Some(name) => Cow::Borrowed(*name),
-        None => number.to_string().into(),
+        Some(name) => Cow::Borrowed(name.as_bytes()),
+        None => number.to_string().into_bytes().into(),
     }
 }
 
@@ -117,12 +119,12 @@ impl SpanRows {
 /// The columns that only spans have.
 #[derive(Debug)]
 struct OwnColumns {
-    trace_id: DictionaryColumn,
+    trace_id: DerivedColumn<[u8; 16]>,
     span_id: PlainColumn,
     parent_span_id: PlainColumn,
     name: DictionaryColumn,
-    kind: DictionaryColumn,
-    status_code: DictionaryColumn,
+    kind: DerivedColumn<i32>,
+    status_code: DerivedColumn<i32>,
     status_message: DictionaryColumn,
     start_time_unix_nano: IntegerColumn,
     end_time_unix_nano: IntegerColumn,
@@ -132,12 +134,12 @@ struct OwnColumns {
 impl OwnColumns {
     fn new() -> Self {
         Self {
-            trace_id: DictionaryColumn::new(),
+            trace_id: DerivedColumn::new(),
             span_id: PlainColumn::new(),
             parent_span_id: PlainColumn::new(),
             name: DictionaryColumn::new(),
-            kind: DictionaryColumn::new(),
-            status_code: DictionaryColumn::new(),
+            kind: DerivedColumn::new(),
+            status_code: DerivedColumn::new(),
             status_message: DictionaryColumn::new(),
             start_time_unix_nano: IntegerColumn::new(),
             end_time_unix_nano: IntegerColumn::new(),
@@ -153,8 +155,8 @@ impl OwnColumns {
             self.parent_span_id.set_with(row, |text| hex::append(id, text));
         }
         self.name.set(row, span.name);
-        self.kind.set(row, kind_name(span.kind).as_bytes());
-        self.status_code.set(row, name_of(&STATUSES, span.status_code).as_bytes());
+        self.kind.set(row, span.kind, kind_name);
+        self.status_code.set(row, span.status_code, |code| name_of(&STATUSES, code));
         set_text(&mut self.status_message, row, span.status_message);
         self.start_time_unix_nano.set(row, signed(span.start_time_unix_nano));
         self.end_time_unix_nano.set(row, signed(span.end_time_unix_nano));

@@ -1,6 +1,7 @@
 //! Columns that grow row by row and cost little for what repeats: text by its place in a dictionary, rows that are all null or all the same not at
 //! all. Each may be given a value for the row it is at; rows that it was passed over for are null.
 
+mod derived;
 mod dictionary;
 mod map;
 mod number;
@@ -14,6 +15,7 @@ use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use haldane_store::TableName;
 
+pub(crate) use derived::DerivedColumn;
 pub(crate) use dictionary::DictionaryColumn;
 pub(crate) use map::MapColumn;
 pub(crate) use number::{IntegerColumn, TimeColumns};
@@ -62,31 +64,48 @@ fn fitted<T>(mut values: Vec<T>) -> Vec<T> {
     values
 }
 
-/// Which rows have a value.
+/// Which rows have a value. As long as all have one, they are only counted.
 #[derive(Debug, Default)]
 struct Validity {
+    rows: usize,
+    /// Of each row, once there is a null.
     valid: Vec<bool>,
     nulls: usize,
+    /// So many rows may come.
+    room: usize,
 }
 
 impl Validity {
-    fn with_capacity(rows: usize) -> Self {
-        Self { valid: Vec::with_capacity(rows), nulls: 0 }
+    const fn with_room(room: usize) -> Self {
+        Self { rows: 0, valid: Vec::new(), nulls: 0, room }
     }
 
-    #[inline]
-    fn push(&mut self, valid: bool) {
-        self.valid.push(valid);
-        self.nulls += usize::from(!valid);
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn is_valid(&self, row: usize) -> bool {
+        row < self.rows && self.valid.get(row).copied().unwrap_or(true)
     }
 
     fn push_nulls(&mut self, count: usize) {
-        self.valid.resize(self.valid.len() + count, false);
-        self.nulls += count;
+        if count > 0 {
+            if self.valid.is_empty() {
+                self.valid.reserve(self.room.max(self.rows + count));
+                self.valid.resize(self.rows, true);
+            }
+            self.rows += count;
+            self.valid.resize(self.rows, false);
+            self.nulls += count;
+        }
     }
 
+    #[inline]
     fn push_valid(&mut self, count: usize) {
-        self.valid.resize(self.valid.len() + count, true);
+        self.rows += count;
+        if !self.valid.is_empty() {
+            self.valid.resize(self.rows, true);
+        }
     }
 
     fn set(&mut self, row: usize) {
@@ -96,8 +115,14 @@ impl Validity {
         }
     }
 
+    /// Takes the last row away.
+    fn pop(&mut self) {
+        self.rows -= 1;
+        self.nulls -= usize::from(self.valid.pop() == Some(false));
+    }
+
     fn finish(&mut self) -> Option<NullBuffer> {
-        let Self { valid, nulls } = std::mem::take(self);
+        let Self { valid, nulls, .. } = std::mem::take(self);
         (nulls > 0).then(|| valid.into())
     }
 }
@@ -146,20 +171,20 @@ pub(crate) struct ListRows {
 impl ListRows {
     /// Each row has a list.
     pub(crate) const fn always() -> Self {
-        Self { offsets: Offsets::new(), validity: Validity { valid: Vec::new(), nulls: 0 }, absent_is_null: false }
+        Self { offsets: Offsets::new(), validity: Validity::with_room(0), absent_is_null: false }
     }
 
     /// A row may have no list.
     pub(crate) const fn sometimes() -> Self {
-        Self { offsets: Offsets::new(), validity: Validity { valid: Vec::new(), nulls: 0 }, absent_is_null: true }
+        Self { offsets: Offsets::new(), validity: Validity::with_room(0), absent_is_null: true }
     }
 
     /// Ends a row that has a list; `items` counts all items up to here.
     pub(crate) fn end_row(&mut self, row: usize, items: usize) {
         self.offsets.end_row(row, items);
         if self.absent_is_null {
-            self.validity.push_nulls(row - self.validity.valid.len());
-            self.validity.push(true);
+            self.validity.push_nulls(row - self.validity.rows());
+            self.validity.push_valid(1);
         }
     }
 
@@ -167,10 +192,10 @@ impl ListRows {
         let element = Arc::new(Field::new("element", items.data_type().clone(), true));
         let nulls = if !self.absent_is_null {
             None
-        } else if self.validity.valid.is_empty() {
+        } else if self.validity.rows() == 0 {
             Some(seal.nulls(seal.rows))
         } else {
-            self.validity.push_nulls(seal.rows - self.validity.valid.len());
+            self.validity.push_nulls(seal.rows - self.validity.rows());
             self.validity.finish()
         };
         Arc::new(ListArray::new(element, self.offsets.finish(seal, seal.rows), items, nulls))

@@ -39,7 +39,7 @@ impl IntegerColumn {
             Rows::Each { numbers, validity } if numbers.len() <= row => {
                 pad(numbers, validity, row);
                 numbers.push(number);
-                validity.push(true);
+                validity.push_valid(1);
             }
             Rows::Each { numbers, validity } => {
                 numbers[row] = number;
@@ -75,10 +75,7 @@ impl IntegerColumn {
         match &self.rows {
             Rows::Null => None,
             Rows::Zero(rows) => (row < *rows).then_some(0),
-            Rows::Each { numbers, validity } => {
-                let set = validity.valid.get(row).copied().unwrap_or(false);
-                set.then(|| numbers[row])
-            }
+            Rows::Each { numbers, validity } => validity.is_valid(row).then(|| numbers[row]),
         }
     }
 
@@ -89,7 +86,7 @@ impl IntegerColumn {
             Rows::Each { .. } => return,
         };
         let room = self.rows_before.max(rows);
-        let (mut numbers, mut validity) = (Vec::with_capacity(room), Validity::with_capacity(room));
+        let (mut numbers, mut validity) = (Vec::with_capacity(room), Validity::with_room(room));
         numbers.resize(rows, 0);
         validity.push_valid(rows);
         self.rows = Rows::Each { numbers, validity };

@@ -45,19 +45,20 @@ impl PlainColumn {
         self.pad(row);
         write(&mut self.bytes);
         self.end();
-        self.validity.push(true);
+        self.validity.push_valid(1);
     }
 
     /// The text of the row that was given one last.
     pub(crate) fn text_at(&self, row: usize) -> Option<&[u8]> {
-        let set = self.validity.valid.get(row).copied().unwrap_or(false);
-        set.then(|| &self.bytes[self.ends[row].cast_unsigned() as usize..self.ends[row + 1].cast_unsigned() as usize])
+        self.validity
+            .is_valid(row)
+            .then(|| &self.bytes[self.ends[row].cast_unsigned() as usize..self.ends[row + 1].cast_unsigned() as usize])
     }
 
     fn pad(&mut self, row: usize) {
         if self.ends.is_empty() {
             self.ends.reserve(self.rows_before + 1);
-            self.validity.valid.reserve(self.rows_before);
+            self.validity = Validity::with_room(self.rows_before);
             self.bytes.reserve(self.bytes_before);
             self.ends.push(0);
         }
@@ -74,8 +75,7 @@ impl PlainColumn {
         if self.rows() > row {
             self.ends.truncate(row + 1);
             self.bytes.truncate(self.ends[row].cast_unsigned() as usize);
-            let set = self.validity.valid.pop();
-            self.validity.nulls -= usize::from(set == Some(false));
+            self.validity.pop();
         }
     }
 

@@ -293,6 +293,7 @@ pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Re
     if coding == Coding::Snappy && peek(&raw.chunks).is_none_or(|first| !first.starts_with(SNAPPY_FRAMED)) {
         return unpack_snappy_block(raw, bytes, bytes_max).await;
     }
+    let mut whole = Vec::with_capacity(expected(coding, &raw.chunks, bytes).min(bytes_max));
     let chunks = Chunks { chunks: std::mem::take(&mut raw.chunks), used_up: used_up.clone() };
     let mut decoder: Box<dyn Read + Send> = match coding {
         Coding::Identity | Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(chunks)),
@@ -304,7 +305,6 @@ pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Re
             Box::new(decoder)
         }
     };
-    let mut whole = Vec::new();
     let mut alone = None;
     loop {
         let start = whole.len();
@@ -315,6 +315,7 @@ pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Re
             return Err(BodyError::TooLarge { max: bytes_max });
         }
         if read == 0 {
+            whole.shrink_to_fit();
             return Ok((whole.into(), raw.admitted));
         }
         if whole.len() > LARGE_BYTES && alone.is_none() {
@@ -323,6 +324,21 @@ pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Re
         raw.admitted.grow(whole.len() - start).await?;
         tokio::task::yield_now().await;
     }
+}
+
+/// Telemetry becomes about ten times as long.
+const USUAL_RATIO: usize = 10;
+
+/// How long a body will be when it is decompressed, told or guessed, so that it need not be moved while it grows. Room that is not written to costs no
+/// memory, and so may be asked for before it is admitted.
+fn expected(coding: Coding, chunks: &VecDeque<Bytes>, bytes: usize) -> usize {
+    let told = || {
+        let mut last = chunks.iter().rev().flat_map(|chunk| chunk.iter().rev().copied());
+        let length: [u8; 4] = [last.next()?, last.next()?, last.next()?, last.next()?];
+        usize::try_from(u32::from_be_bytes(length)).ok()
+    };
+    let told = if coding == Coding::Gzip { told() } else { None };
+    told.unwrap_or(bytes.saturating_mul(USUAL_RATIO)).min(LARGE_BYTES)
 }
 
 /// How Snappy's framing format begins.

@@ -2,6 +2,7 @@
 
 pub(crate) mod fixture;
 pub(crate) mod generate;
+mod joined;
 pub(crate) mod oracle;
 mod recovery;
 pub(crate) mod to_json;

@@ -61,9 +61,7 @@ impl FolderLock {
                 lock.announce(&format!("process {}", std::process::id())).map_err(disk)?;
                 Ok(lock)
             }
-            Err(TryLockError::WouldBlock) => {
-                Err(LockError::Held { dir: dir.to_owned(), holder: Self::holder(dir).unwrap_or_else(|| "unknown".to_owned()) })
-            }
+            Err(TryLockError::WouldBlock) => Err(Self::held(dir)),
             Err(TryLockError::Error(source)) => Err(disk(source)),
         }
     }
@@ -80,11 +78,13 @@ impl FolderLock {
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(()),
-            Err(TryLockError::WouldBlock) => {
-                Err(LockError::Held { dir: dir.to_owned(), holder: Self::holder(dir).unwrap_or_else(|| "unknown".to_owned()) })
-            }
+            Err(TryLockError::WouldBlock) => Err(Self::held(dir)),
             Err(TryLockError::Error(source)) => Err(LockError::Disk { dir: dir.to_owned(), source }),
         }
+    }
+
+    fn held(dir: &Path) -> LockError {
+        LockError::Held { dir: dir.to_owned(), holder: Self::holder(dir).unwrap_or_else(|| "unknown".to_owned()) }
     }
 
     /// Writes down who holds the folder, such as the address others can ask.

@@ -2,29 +2,93 @@
 //!
 //! A service has few names and a batch has them in a dictionary, so the sort is one of small numbers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, StringArray, UInt32Array};
 use arrow::compute::{cast, concat, take};
-use arrow::datatypes::{DataType, Int32Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
+use super::file::FileError;
 use crate::schema::TableName;
 
-/// Batches as one, in the table's order. A column is made when it is asked for, so that no more than one is held twice.
+/// Rows whose columns are made one at a time, when they are asked for, so that not all have to be held.
+pub(super) trait Rows {
+    /// Their columns.
+    fn schema(&self) -> SchemaRef;
+
+    /// How many they are.
+    fn count(&self) -> usize;
+
+    /// A column of all of them, in the type that the schema says.
+    fn column(&self, at: usize) -> Result<ArrayRef, FileError>;
+}
+
+/// Batches as one; the types are those of the first.
+impl Rows for [RecordBatch] {
+    fn schema(&self) -> SchemaRef {
+        self.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema)
+    }
+
+    fn count(&self) -> usize {
+        self.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    fn column(&self, at: usize) -> Result<ArrayRef, FileError> {
+        let schema = self.schema();
+        let data_type = schema.field(at).data_type();
+        let parts = self.iter().map(|batch| in_type(batch.column(at), data_type)).collect::<Result<Vec<_>, _>>()?;
+        Ok(joined(&parts)?)
+    }
+}
+
+/// Parts of a column as one. A text that several dictionaries have is in one of them afterwards.
+pub(super) fn joined(parts: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
+    if let [one] = parts {
+        return Ok(one.clone());
+    }
+    let dictionaries: Option<Vec<_>> = parts.iter().map(|part| part.as_dictionary_opt::<Int32Type>()).collect();
+    match dictionaries.and_then(|parts| merged(&parts)) {
+        Some(merged) => Ok(Arc::new(merged?)),
+        None => concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
+    }
+}
+
+/// `None` for dictionaries of other things than texts.
+fn merged(parts: &[&DictionaryArray<Int32Type>]) -> Option<Result<DictionaryArray<Int32Type>, ArrowError>> {
+    let texts: Vec<&StringArray> = parts.iter().map(|part| part.values().as_string_opt::<i32>()).collect::<Option<_>>()?;
+    if texts.is_empty() || texts.iter().any(|texts| texts.null_count() > 0) {
+        return None;
+    }
+    let (mut places, mut distinct) = (HashMap::new(), Vec::new());
+    let mut keys: Vec<Option<i32>> = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for (part, texts) in parts.iter().zip(&texts) {
+        let place_of = |text| {
+            *places.entry(text).or_insert_with(|| {
+                distinct.push(text);
+                distinct.len() - 1
+            })
+        };
+        let moved: Vec<Option<i32>> = texts.iter().flatten().map(place_of).map(|place| i32::try_from(place).ok()).collect();
+        keys.extend(part.keys().iter().map(|key| key.and_then(|key| moved[key.cast_unsigned() as usize])));
+    }
+    Some(DictionaryArray::try_new(Int32Array::from(keys), Arc::new(StringArray::from(distinct))))
+}
+
+/// Rows in the table's order.
 #[derive(Debug)]
-pub(super) struct Sorted<'b> {
-    batches: &'b [RecordBatch],
+pub(super) struct Sorted<'r, R: ?Sized> {
+    rows: &'r R,
     schema: SchemaRef,
     /// `None` when the rows stand in order.
     order: Option<UInt32Array>,
 }
 
-impl<'b> Sorted<'b> {
-    pub(super) fn of(table: TableName, batches: &'b [RecordBatch]) -> Result<Self, ArrowError> {
-        let first = batches.first().ok_or_else(|| ArrowError::InvalidArgumentError("no rows".to_owned()))?;
-        let mut sorted = Self { batches, schema: first.schema(), order: None };
+impl<'r, R: Rows + ?Sized> Sorted<'r, R> {
+    pub(super) fn of(table: TableName, rows: &'r R) -> Result<Self, FileError> {
+        let mut sorted = Self { rows, schema: rows.schema(), order: None };
         let by = table.sort_columns().iter().map(|name| sorted.schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
         let columns = by.iter().map(|at| sorted.column(*at)).collect::<Result<Vec<_>, _>>()?;
         let rows = RecordBatch::try_new(Arc::new(sorted.schema.project(&by)?), columns)?;
@@ -32,27 +96,21 @@ impl<'b> Sorted<'b> {
         Ok(sorted)
     }
 
-    /// The types are those of the first batch.
     pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    pub(super) fn rows(&self) -> usize {
-        self.batches.iter().map(RecordBatch::num_rows).sum()
+    pub(super) fn count(&self) -> usize {
+        self.rows.count()
     }
 
-    /// A column of all batches.
-    pub(super) fn column(&self, at: usize) -> Result<ArrayRef, ArrowError> {
-        let data_type = self.schema.field(at).data_type();
-        let parts = self.batches.iter().map(|batch| in_type(batch.column(at), data_type)).collect::<Result<Vec<_>, _>>()?;
-        let column = match &parts[..] {
-            [one] => one.clone(),
-            several => concat(&several.iter().map(AsRef::as_ref).collect::<Vec<_>>())?,
-        };
-        match &self.order {
-            Some(order) => taken(&column, order),
-            None => Ok(column),
-        }
+    /// A column of all rows.
+    pub(super) fn column(&self, at: usize) -> Result<ArrayRef, FileError> {
+        let column = self.rows.column(at)?;
+        Ok(match &self.order {
+            Some(order) => taken(&column, order)?,
+            None => column,
+        })
     }
 }
 
@@ -126,8 +184,8 @@ fn column<'r>(rows: &'r RecordBatch, name: &str) -> Result<&'r ArrayRef, ArrowEr
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{DictionaryArray, TimestampMicrosecondArray};
-    use arrow::datatypes::{Field, Schema};
+    use arrow::array::TimestampMicrosecondArray;
+    use arrow::datatypes::Field;
     use proptest::prelude::*;
 
     use super::*;
@@ -155,12 +213,23 @@ mod tests {
         ) {
             let all = rows(&of, in_dictionary);
             let batches = [all.slice(0, cut.min(of.len())), all.slice(cut.min(of.len()), of.len() - cut.min(of.len()))];
-            let sorted = Sorted::of(TableName::Spans, &batches).unwrap();
-            prop_assert_eq!(sorted.rows(), of.len());
+            let sorted = Sorted::of(TableName::Spans, &batches[..]).unwrap();
+            prop_assert_eq!(sorted.count(), of.len());
             let mut expected: Vec<_> = of.iter().zip(0_u32..).collect();
             expected.sort_by_key(|(row, _)| **row);
             let numbers = sorted.column(2).unwrap().as_primitive::<arrow::datatypes::UInt32Type>().values().to_vec();
             prop_assert_eq!(numbers, expected.into_iter().map(|(_, number)| number).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn a_text_of_several_dictionaries_is_in_the_joined_one_once() {
+        let part = |texts: &[Option<&str>]| -> ArrayRef { Arc::new(texts.iter().copied().collect::<DictionaryArray<Int32Type>>()) };
+        let parts = [part(&[Some("a"), None, Some("b")]), part(&[]), part(&[Some("b"), Some("c"), Some("a")])];
+        let joined = joined(&parts).unwrap();
+        let found = joined.as_dictionary::<Int32Type>();
+        assert_eq!(found.values().as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "b", "c"]);
+        let rows = found.downcast_dict::<StringArray>().unwrap();
+        assert_eq!(rows.into_iter().collect::<Vec<_>>(), [Some("a"), None, Some("b"), Some("b"), Some("c"), Some("a")]);
     }
 }

@@ -34,7 +34,7 @@ pub(super) const REASON_BYTES_MAX: usize = 1000;
 #[utoipa::path(
     post, path = "/v1/rollouts", tag = "rollouts", operation_id = "startRollout",
     params((
-        "Idempotency-Key" = Option<String>, Header, description = "The same key finds the same rollout, even one that has ended",
+        "Idempotency-Key" = Option<String>, Header, description = "The same key finds the same rollout, even one that has ended; with another change it is refused (409)",
         nullable = false, pattern = "^[!-~]([ -~]{0,253}[!-~])?$"
     )),
     request_body = StartRolloutBody,

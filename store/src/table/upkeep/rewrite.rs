@@ -1,50 +1,141 @@
 //! Makes one file of several small ones.
+//!
+//! Row groups are joined to larger ones, and those are read, put in order and written column by column: what takes memory is one column of one group.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{ArrayRef, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use crate::schema::TableName;
 use crate::table::file::{self, FileError, Written};
-use crate::table::hot::size_of_batch;
+use crate::table::order::{Rows, joined};
 
-/// Rows that are sorted and written together when files are joined: it bounds the memory of it.
-const GROUP_ROWS: usize = 16_384;
-/// Fewer, when they take this much memory.
-const GROUP_BYTES: usize = 6 << 20;
-/// Rows that are read at once.
-const READ_ROWS: usize = 1_024;
+/// Row groups are joined to at least so many rows,
+const GROUP_ROWS_MIN: usize = 65_536;
+/// and to no more than this,
+const GROUP_ROWS_MAX: usize = 131_072;
+/// unless one of their columns takes this much memory before,
+const COLUMN_BYTES_MAX: usize = 6 << 20;
+/// or they are so many: each has its file's metadata.
+const PARTS_MAX: usize = 256;
 
 /// Writes the rows of some files as one, in sorted groups, with the columns that any of them has. `None` when one has columns that are not known here: then nobody may rewrite it.
 pub(super) fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Result<Option<Written>, FileError> {
     let Some(schema) = common_schema(table, paths)? else { return Ok(None) };
     let mut output = file::Output::new(table, folder);
-    let (mut waiting, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    let mut group = Group::new(&schema);
     for path in paths {
-        let input = open(path)?;
-        let options = reading_options(&input, &schema)?;
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(input, options).with_batch_size(READ_ROWS).build()?;
-        for batch in reader {
-            let batch = with_all_columns(&schema, &batch?)?;
-            rows += batch.num_rows();
-            bytes += size_of_batch(&batch);
-            waiting.push(batch);
-            if rows >= GROUP_ROWS || bytes >= GROUP_BYTES {
-                output.write_group(day, &std::mem::take(&mut waiting))?;
-                (rows, bytes) = (0, 0);
+        let input = Arc::new(Input::new(path, &schema)?);
+        for (number, stored) in input.metadata.metadata().row_groups().iter().enumerate().filter(|(_, stored)| stored.num_rows() > 0) {
+            let part = Part::new(&input, number, stored);
+            if !group.has_room_for(&part) {
+                output.write_group(day, &group)?;
+                group = Group::new(&schema);
             }
+            group.add(part);
         }
     }
-    if !waiting.is_empty() {
-        output.write_group(day, &waiting)?;
+    if group.count() > 0 {
+        output.write_group(day, &group)?;
     }
     Ok(Some(output.finish()?))
+}
+
+/// A file that is read: opened for each column, as there may be very many.
+#[derive(Debug)]
+struct Input {
+    path: PathBuf,
+    /// With our types.
+    metadata: ArrowReaderMetadata,
+}
+
+impl Input {
+    fn new(path: &Path, schema: &SchemaRef) -> Result<Self, FileError> {
+        Ok(Self { path: path.to_owned(), metadata: reading_options(&open(path)?, schema)? })
+    }
+}
+
+/// A row group of a file.
+#[derive(Debug)]
+struct Part {
+    input: Arc<Input>,
+    number: usize,
+    rows: usize,
+    /// What its largest column takes in memory.
+    column_bytes: usize,
+}
+
+impl Part {
+    fn new(input: &Arc<Input>, number: usize, stored: &RowGroupMetaData) -> Self {
+        let rows = usize::try_from(stored.num_rows()).unwrap_or(0);
+        let column_bytes = stored.columns().iter().map(bytes_of).max().unwrap_or(0);
+        Self { input: input.clone(), number, rows, column_bytes }
+    }
+
+    /// A column of it, nulls where its file has none of that name.
+    fn column(&self, field: &Field) -> Result<ArrayRef, FileError> {
+        let Input { path, metadata } = &*self.input;
+        let Ok(at) = metadata.schema().index_of(field.name()) else { return Ok(new_null_array(field.data_type(), self.rows)) };
+        let only = ProjectionMask::roots(metadata.parquet_schema(), [at]);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open(path)?, metadata.clone());
+        let reader = builder.with_projection(only).with_row_groups(vec![self.number]).with_batch_size(self.rows).build()?;
+        let parts = reader.map(|batch| batch.map(|batch| batch.column(0).clone())).collect::<Result<Vec<_>, _>>()?;
+        Ok(joined(&parts)?)
+    }
+}
+
+/// What a leaf of a column takes: a dictionary is written out, unless it is known to be small, and each value has its place.
+fn bytes_of(chunk: &ColumnChunkMetaData) -> usize {
+    let text = chunk.unencoded_byte_array_data_bytes().unwrap_or(0).max(chunk.uncompressed_size());
+    let places = chunk.num_values().saturating_mul(8);
+    usize::try_from(text.saturating_add(places)).unwrap_or(usize::MAX)
+}
+
+/// Row groups that become one.
+#[derive(Debug)]
+struct Group {
+    schema: SchemaRef,
+    parts: Vec<Part>,
+}
+
+impl Group {
+    fn new(schema: &SchemaRef) -> Self {
+        Self { schema: schema.clone(), parts: Vec::new() }
+    }
+
+    fn has_room_for(&self, part: &Part) -> bool {
+        let rows = self.count();
+        let bytes = self.parts.iter().chain([part]).fold(0_usize, |sum, part| sum.saturating_add(part.column_bytes));
+        let room = rows < GROUP_ROWS_MIN && rows + part.rows <= GROUP_ROWS_MAX && self.parts.len() < PARTS_MAX;
+        rows == 0 || (room && bytes <= COLUMN_BYTES_MAX)
+    }
+
+    fn add(&mut self, part: Part) {
+        self.parts.push(part);
+    }
+}
+
+impl Rows for Group {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn count(&self) -> usize {
+        self.parts.iter().map(|part| part.rows).sum()
+    }
+
+    fn column(&self, at: usize) -> Result<ArrayRef, FileError> {
+        let parts = self.parts.iter().map(|part| part.column(self.schema.field(at))).collect::<Result<Vec<_>, _>>()?;
+        Ok(joined(&parts)?)
+    }
 }
 
 /// The columns that any of the files has, text that repeats as it is kept in memory; `None` when one has columns that are not known here.
@@ -87,12 +178,4 @@ fn reading_options(input: &File, schema: &SchemaRef) -> Result<ArrowReaderMetada
     let fields = plain.schema().fields().iter().map(in_our_type).collect::<Result<Vec<_>, ArrowError>>()?;
     let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
     Ok(ArrowReaderMetadata::try_new(plain.metadata().clone(), options)?)
-}
-
-/// A batch of a file with the columns that it lacks.
-fn with_all_columns(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, FileError> {
-    let column = |field: &Arc<Field>| -> ArrayRef {
-        batch.column_by_name(field.name()).cloned().unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
-    };
-    Ok(RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect())?)
 }

@@ -69,7 +69,7 @@ impl<'a> LogRecord<'a> {
         Ok(record)
     }
 
-    /// All text in it is UTF-8.
+    /// All text in it is UTF-8; its attributes were looked at while it was read, by [`CheckAttributes`](super::value::CheckAttributes).
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Irregular> {
         check_text(self.severity_text)?;

@@ -149,6 +149,8 @@ impl Arrived {
 
     fn finish(self) -> VecDeque<Bytes> {
         match self {
+            // What is left of the room is not admitted any more.
+            Self::Whole(whole) if whole.capacity() - whole.len() > whole.len() / 8 => VecDeque::from([Bytes::copy_from_slice(&whole)]),
             Self::Whole(whole) => VecDeque::from([whole.freeze()]),
             Self::Pieces(pieces) => pieces,
         }
@@ -329,8 +331,11 @@ pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Re
 /// Telemetry becomes about ten times as long.
 const USUAL_RATIO: usize = 10;
 
-/// How long a body will be when it is decompressed, told or guessed, so that it need not be moved while it grows. Room that is not written to costs no
-/// memory, and so may be asked for before it is admitted.
+/// What a sender says of that is believed as far as this.
+const RATIO_MAX: usize = 64;
+
+/// How long a body will be when it is decompressed, told or guessed, so that it need not be moved while it grows. It is not admitted yet: it is no more than
+/// some times what has come.
 fn expected(coding: Coding, chunks: &VecDeque<Bytes>, bytes: usize) -> usize {
     let told = || {
         let mut last = chunks.iter().rev().flat_map(|chunk| chunk.iter().rev().copied());
@@ -338,7 +343,7 @@ fn expected(coding: Coding, chunks: &VecDeque<Bytes>, bytes: usize) -> usize {
         usize::try_from(u32::from_be_bytes(length)).ok()
     };
     let told = if coding == Coding::Gzip { told() } else { None };
-    told.unwrap_or(bytes.saturating_mul(USUAL_RATIO)).min(LARGE_BYTES)
+    told.unwrap_or(bytes.saturating_mul(USUAL_RATIO)).min(bytes.saturating_mul(RATIO_MAX)).min(LARGE_BYTES)
 }
 
 /// How Snappy's framing format begins.
@@ -373,6 +378,32 @@ fn join(mut chunks: VecDeque<Bytes>, bytes: usize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_holds_no_more_room_than_it_has_bytes() {
+        let mut arrived = Arrived::new(Coding::Identity);
+        assert_eq!(arrived.header_with(b"\0\0\0"), None);
+        arrived.add(Bytes::from_static(b"\0\0\0"), AHEAD_BYTES);
+        assert_eq!(arrived.header_with(b"\x01\x02rest"), Some([0, 0, 0, 1, 2]));
+        arrived.add(Bytes::from_static(b"\x01\x02rest"), AHEAD_BYTES);
+        let whole = arrived.finish().pop_front().unwrap().try_into_mut().unwrap();
+        assert!(whole.capacity() < 100, "{}", whole.capacity());
+        assert_eq!(whole, b"\0\0\0\x01\x02rest"[..]);
+    }
+
+    #[test]
+    fn what_a_compressed_body_says_of_its_length_is_believed_within_reason() {
+        let says = |length: u32, bytes: usize| {
+            let chunks = VecDeque::from([
+                Bytes::from(vec![0; bytes - 5]),
+                length.to_le_bytes()[..1].to_vec().into(),
+                length.to_le_bytes()[1..].to_vec().into(),
+            ]);
+            expected(Coding::Gzip, &chunks, bytes)
+        };
+        assert_eq!((says(700_000, 70_000), says(u32::MAX, 100), says(u32::MAX, 1 << 20)), (700_000, 6_400, LARGE_BYTES));
+        assert_eq!(expected(Coding::Zstd, &VecDeque::new(), 1_000), 10_000);
+    }
 
     #[test]
     fn bytes_that_come_one_by_one_are_kept_together() {

@@ -49,32 +49,42 @@ pub(super) fn joined(parts: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
     if let [one] = parts {
         return Ok(one.clone());
     }
-    let dictionaries: Option<Vec<_>> = parts.iter().map(|part| part.as_dictionary_opt::<Int32Type>()).collect();
-    match dictionaries.and_then(|parts| merged(&parts)) {
-        Some(merged) => Ok(Arc::new(merged?)),
-        None => concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
+    let dictionaries: Vec<_> = parts.iter().filter_map(in_dictionary).collect();
+    if parts.is_empty() || dictionaries.len() < parts.len() {
+        return concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>());
     }
+    Ok(Arc::new(merged(&dictionaries)?))
 }
 
-/// `None` for dictionaries of other things than texts.
-fn merged(parts: &[&DictionaryArray<Int32Type>]) -> Option<Result<DictionaryArray<Int32Type>, ArrowError>> {
-    let texts: Vec<&StringArray> = parts.iter().map(|part| part.values().as_string_opt::<i32>()).collect::<Option<_>>()?;
-    if texts.is_empty() || texts.iter().any(|texts| texts.null_count() > 0) {
-        return None;
-    }
+/// A part's places and texts.
+type InDictionary<'p> = (&'p Int32Array, &'p StringArray);
+
+fn in_dictionary(part: &ArrayRef) -> Option<InDictionary<'_>> {
+    let dictionary = part.as_dictionary_opt::<Int32Type>()?;
+    let texts = dictionary.values().as_string_opt::<i32>()?;
+    (texts.null_count() == 0).then_some((dictionary.keys(), texts))
+}
+
+fn merged(parts: &[InDictionary<'_>]) -> Result<DictionaryArray<Int32Type>, ArrowError> {
+    let bytes: usize = parts.iter().map(|(_, texts)| texts.values().len()).sum();
+    i32::try_from(bytes).map_err(|_| ArrowError::OffsetOverflowError(bytes))?;
     let (mut places, mut distinct) = (HashMap::new(), Vec::new());
-    let mut keys: Vec<Option<i32>> = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
-    for (part, texts) in parts.iter().zip(&texts) {
+    let mut keys: Vec<Option<i32>> = Vec::with_capacity(parts.iter().map(|(keys, _)| keys.len()).sum());
+    for (own, texts) in parts {
         let place_of = |text| {
             *places.entry(text).or_insert_with(|| {
                 distinct.push(text);
                 distinct.len() - 1
             })
         };
-        let moved: Vec<Option<i32>> = texts.iter().flatten().map(place_of).map(|place| i32::try_from(place).ok()).collect();
-        keys.extend(part.keys().iter().map(|key| key.and_then(|key| moved[key.cast_unsigned() as usize])));
+        let moved = texts.iter().flatten().map(place_of).map(i32::try_from).collect::<Result<Vec<i32>, _>>();
+        let moved = moved.map_err(|_| ArrowError::DictionaryKeyOverflowError)?;
+        for key in own.iter() {
+            let place = key.map(|key| moved.get(key.cast_unsigned() as usize).copied().ok_or(ArrowError::DictionaryKeyOverflowError));
+            keys.push(place.transpose()?);
+        }
     }
-    Some(DictionaryArray::try_new(Int32Array::from(keys), Arc::new(StringArray::from(distinct))))
+    DictionaryArray::try_new(Int32Array::from(keys), Arc::new(StringArray::from(distinct)))
 }
 
 /// Rows in the table's order.

@@ -340,7 +340,7 @@ async fn what_a_stopped_process_left_of_a_commit_is_removed() {
 }
 
 /// As [`batch`], with a value in one more column of text.
-fn batch_with(table: TableName, column: &str, value: &str, times: &[i64]) -> RecordBatch {
+pub(super) fn batch_with(table: TableName, column: &str, value: &str, times: &[i64]) -> RecordBatch {
     let plain = batch(table, "checkout", times);
     let at = plain.schema().index_of(column).unwrap();
     let mut columns = plain.columns().to_vec();

@@ -46,8 +46,16 @@ pub enum FileError {
     #[error("cannot sort the rows")]
     Order(#[from] ArrowError),
     /// Parquet says no.
-    #[error("cannot write Parquet")]
+    #[error("cannot read or write Parquet")]
     Parquet(#[from] ParquetError),
+    /// One of the files that are to be joined.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The disk says no.
     #[error("cannot write {}", path.display())]
     Disk {

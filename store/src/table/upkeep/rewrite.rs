@@ -1,6 +1,7 @@
 //! Makes one file of several small ones.
 //!
-//! Row groups are joined to larger ones, and those are read, put in order and written column by column: what takes memory is one column of one group.
+//! Row groups are joined to larger ones, and those are read, put in order and written column by column: what takes memory is one column of one group. A row
+//! group with a column that is too large for that is taken in parts.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::basic::{Encoding, PageType, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use crate::schema::TableName;
@@ -24,6 +26,8 @@ const GROUP_ROWS_MIN: usize = 65_536;
 const GROUP_ROWS_MAX: usize = 131_072;
 /// unless one of their columns takes this much memory before,
 const COLUMN_BYTES_MAX: usize = 6 << 20;
+/// Rows that are read at once where a file does not say how much memory they take.
+const UNKNOWN_ROWS: usize = 1_024;
 /// or they are so many: each has its file's metadata.
 const PARTS_MAX: usize = 256;
 
@@ -34,8 +38,7 @@ pub(super) fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBu
     let mut group = Group::new(&schema);
     for path in paths {
         let input = Arc::new(Input::new(path, &schema)?);
-        for (number, stored) in input.metadata.metadata().row_groups().iter().enumerate().filter(|(_, stored)| stored.num_rows() > 0) {
-            let part = Part::new(&input, number, stored);
+        for part in Part::all_of(&input) {
             if !group.has_room_for(&part) {
                 output.write_group(day, &group)?;
                 group = Group::new(&schema);
@@ -63,21 +66,33 @@ impl Input {
     }
 }
 
-/// A row group of a file.
+/// Rows of a row group of a file: all of them, unless a column takes too much memory.
 #[derive(Debug)]
 struct Part {
     input: Arc<Input>,
-    number: usize,
+    row_group: usize,
+    from: usize,
     rows: usize,
     /// What its largest column takes in memory.
     column_bytes: usize,
 }
 
 impl Part {
-    fn new(input: &Arc<Input>, number: usize, stored: &RowGroupMetaData) -> Self {
-        let rows = usize::try_from(stored.num_rows()).unwrap_or(0);
-        let column_bytes = stored.columns().iter().map(bytes_of).max().unwrap_or(0);
-        Self { input: input.clone(), number, rows, column_bytes }
+    /// All rows of a file.
+    fn all_of(input: &Arc<Input>) -> impl Iterator<Item = Self> {
+        input.metadata.metadata().row_groups().iter().enumerate().flat_map(move |(row_group, stored)| {
+            let rows = usize::try_from(stored.num_rows()).unwrap_or(0);
+            let bytes_a_row = largest_column(&input.metadata, stored).map(|bytes| bytes.div_ceil(rows.max(1)).max(1));
+            let (at_once, bytes_a_row) = match bytes_a_row {
+                Some(bytes) => ((COLUMN_BYTES_MAX / bytes).max(1), bytes),
+                None => (UNKNOWN_ROWS, COLUMN_BYTES_MAX / UNKNOWN_ROWS),
+            };
+            let part = move |from| {
+                let rows = at_once.min(rows - from);
+                Self { input: input.clone(), row_group, from, rows, column_bytes: rows.saturating_mul(bytes_a_row) }
+            };
+            (0..rows).step_by(at_once).map(part)
+        })
     }
 
     /// A column of it, nulls where its file has none of that name.
@@ -86,17 +101,43 @@ impl Part {
         let Ok(at) = metadata.schema().index_of(field.name()) else { return Ok(new_null_array(field.data_type(), self.rows)) };
         let only = ProjectionMask::roots(metadata.parquet_schema(), [at]);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open(path)?, metadata.clone());
-        let reader = builder.with_projection(only).with_row_groups(vec![self.number]).with_batch_size(self.rows).build()?;
+        let rows = builder.with_projection(only).with_row_groups(vec![self.row_group]).with_offset(self.from).with_limit(self.rows);
+        let reader = rows.with_batch_size(self.rows).build()?;
         let parts = reader.map(|batch| batch.map(|batch| batch.column(0).clone())).collect::<Result<Vec<_>, _>>()?;
         Ok(joined(&parts)?)
     }
 }
 
-/// What a leaf of a column takes: a dictionary is written out, unless it is known to be small, and each value has its place.
-fn bytes_of(chunk: &ColumnChunkMetaData) -> usize {
-    let text = chunk.unencoded_byte_array_data_bytes().unwrap_or(0).max(chunk.uncompressed_size());
-    let places = chunk.num_values().saturating_mul(8);
-    usize::try_from(text.saturating_add(places)).unwrap_or(usize::MAX)
+/// What the largest column of a row group takes in memory, with all that is nested in it; `None` when the file does not say.
+fn largest_column(metadata: &ArrowReaderMetadata, stored: &RowGroupMetaData) -> Option<usize> {
+    let mut columns = vec![0_usize; metadata.schema().fields().len()];
+    for (leaf, chunk) in stored.columns().iter().enumerate() {
+        let column = columns.get_mut(metadata.parquet_schema().get_column_root_idx(leaf))?;
+        *column = column.saturating_add(bytes_of(chunk)?);
+    }
+    columns.into_iter().max()
+}
+
+/// What a leaf takes: its values and a place for each. Text is all written out when it is read, unless it stays in a dictionary.
+fn bytes_of(chunk: &ColumnChunkMetaData) -> Option<usize> {
+    let is_text = chunk.column_type() == Type::BYTE_ARRAY;
+    let values = match chunk.unencoded_byte_array_data_bytes() {
+        _ if !is_text || stays_in_dictionary(chunk) => chunk.uncompressed_size(),
+        Some(text) => text.max(chunk.uncompressed_size()),
+        None => return None,
+    };
+    usize::try_from(values.saturating_add(chunk.num_values().saturating_mul(8))).ok()
+}
+
+fn stays_in_dictionary(chunk: &ColumnChunkMetaData) -> bool {
+    let only = |encoding| chunk.page_encoding_stats_mask().is_some_and(|mask| mask.is_only(encoding));
+    let each = |encoding| {
+        let mut data =
+            chunk.page_encoding_stats().into_iter().flatten().filter(|pages| pages.page_type != PageType::DICTIONARY_PAGE).peekable();
+        data.peek().is_some() && data.all(|pages| pages.encoding == encoding)
+    };
+    let is_nested = chunk.column_descr().max_rep_level() > 0;
+    !is_nested && (only(Encoding::RLE_DICTIONARY) || each(Encoding::RLE_DICTIONARY))
 }
 
 /// Row groups that become one.
@@ -156,7 +197,7 @@ fn common_schema(table: TableName, paths: &[PathBuf]) -> Result<Option<SchemaRef
 }
 
 fn open(path: &Path) -> Result<File, FileError> {
-    File::open(path).map_err(|source| FileError::Disk { path: path.to_owned(), source })
+    File::open(path).map_err(|source| FileError::Read { path: path.to_owned(), source })
 }
 
 fn in_memory(field: &Field) -> Field {

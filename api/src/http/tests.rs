@@ -386,6 +386,23 @@ async fn every_wrong_turn_is_a_problem_document_that_can_be_looked_up() {
 }
 
 #[tokio::test]
+async fn the_page_of_another_site_changes_nothing() {
+    let shop = Shop::open().await;
+    let start = rollout("1.5.0").to_string();
+    let from = async |site: &str, method: &str, path: &str, body: &str| {
+        shop.send(method, path, &[("content-type", "application/json"), ("sec-fetch-site", site)], body.to_owned()).await
+    };
+    for site in ["cross-site", "same-site"] {
+        assert!(from(site, "POST", "/v1/rollouts", &start).await.problem(403, "forbidden").contains("the page of another site"));
+        assert_eq!(from(site, "GET", "/v1/rollouts", "").await.status, 200, "reading is for CORS to say");
+    }
+    assert_eq!(shop.get("/v1/rollouts").await.json()["rollouts"].as_array().unwrap().len(), 0);
+    for site in ["same-origin", "none"] {
+        assert!(from(site, "POST", "/v1/rollouts", &start).await.status < 300, "{site}");
+    }
+}
+
+#[tokio::test]
 async fn a_panic_costs_one_request() {
     let router = Router::new().route("/", axum::routing::get(|| async { [0_u8][std::hint::black_box(1)].to_string() }));
     let router = router.layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| panicked(panic.as_ref())));

@@ -65,3 +65,31 @@ async fn once_there_are_tokens_each_request_needs_one_with_its_scope() {
     assert!(as_(&admin, "DELETE", "/v1/tokens/admin", "").await.problem(409, "last-token").contains("make another one first"));
     assert_eq!(made(Some(&admin), "viewer", json!(["read"])).await.status, 201, "the name of a revoked one is free");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_tokens_that_are_revoked_at_the_same_moment_one_that_may_operate_stays() {
+    for _ in 0..10 {
+        let shop = Shop::open().await;
+        let mut shown: Vec<(String, String)> = Vec::new();
+        for name in ["a", "b", "c", "d"] {
+            let mut headers = vec![("content-type", "application/json")];
+            let first = shown.first().map(|(_, token)| token.clone());
+            headers.extend(first.iter().map(|token| ("authorization", token.as_str())));
+            let made = shop.send("POST", "/v1/tokens", &headers, json!({"name": name, "scopes": ["operate"]}).to_string()).await;
+            shown.push((name.to_owned(), format!("Bearer {}", made.json()["token"].as_str().unwrap())));
+        }
+        // Each revokes itself.
+        let revoke = async |(name, token): &(String, String)| {
+            shop.send("DELETE", &format!("/v1/tokens/{name}"), &[("authorization", token)], String::new()).await.status
+        };
+        let mut answers: [u16; 4] = tokio::join!(revoke(&shown[0]), revoke(&shown[1]), revoke(&shown[2]), revoke(&shown[3])).into();
+        answers.sort_unstable();
+        assert_eq!(answers, [204, 204, 204, 409]);
+        let mut lets_in = Vec::new();
+        for (_, token) in &shown {
+            lets_in.push(shop.send("GET", "/v1/tokens", &[("authorization", token)], String::new()).await.status);
+        }
+        lets_in.sort_unstable();
+        assert_eq!(lets_in, [200, 401, 401, 401]);
+    }
+}

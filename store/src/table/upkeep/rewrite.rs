@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_null_array};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
@@ -26,8 +26,8 @@ const GROUP_ROWS_MIN: usize = 65_536;
 const GROUP_ROWS_MAX: usize = 131_072;
 /// unless one of their columns takes this much memory before,
 const COLUMN_BYTES_MAX: usize = 6 << 20;
-/// Rows that are read at once where a file does not say how much memory they take.
-const UNKNOWN_ROWS: usize = 1_024;
+/// A row group is not taken in parts of fewer rows than this; so many are read at once to find out what they take.
+const PART_ROWS_MIN: usize = 1_024;
 /// or they are so many: each has its file's metadata.
 const PARTS_MAX: usize = 256;
 
@@ -38,7 +38,7 @@ pub(super) fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBu
     let mut group = Group::new(&schema);
     for path in paths {
         let input = Arc::new(Input::new(path, &schema)?);
-        for part in Part::all_of(&input) {
+        for part in Part::all_of(&input)? {
             if !group.has_room_for(&part) {
                 output.write_group(day, &group)?;
                 group = Group::new(&schema);
@@ -64,6 +64,30 @@ impl Input {
     fn new(path: &Path, schema: &SchemaRef) -> Result<Self, FileError> {
         Ok(Self { path: path.to_owned(), metadata: reading_options(&open(path)?, schema)? })
     }
+
+    /// What the largest of the columns of a row group takes that are known to be small, and the other ones.
+    fn columns_by_size(&self, stored: &RowGroupMetaData) -> (usize, Vec<usize>) {
+        let mut columns = vec![Some(0_usize); self.metadata.schema().fields().len()];
+        for (leaf, chunk) in stored.columns().iter().enumerate() {
+            let root = self.metadata.parquet_schema().get_column_root_idx(leaf);
+            columns[root] = columns[root].zip(bytes_of(chunk)).map(|(sum, bytes)| sum.saturating_add(bytes));
+        }
+        let is_small = |bytes: &Option<usize>| bytes.is_some_and(|bytes| bytes <= COLUMN_BYTES_MAX);
+        let large = columns.iter().enumerate().filter(|(_, bytes)| !is_small(bytes)).map(|(column, _)| column).collect();
+        (columns.into_iter().filter(is_small).flatten().max().unwrap_or(0), large)
+    }
+
+    /// Reads columns of a row group, some rows at a time, for how many these are and what the largest of the columns takes for them.
+    fn measure(&self, row_group: usize, columns: Vec<usize>) -> Result<Vec<(usize, usize)>, FileError> {
+        let only = ProjectionMask::roots(self.metadata.parquet_schema(), columns);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open(&self.path)?, self.metadata.clone());
+        let reader = builder.with_projection(only).with_row_groups(vec![row_group]).with_batch_size(PART_ROWS_MIN).build()?;
+        let size = |batch: RecordBatch| {
+            let bytes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+            Ok((batch.num_rows(), bytes.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0)))
+        };
+        Ok(reader.map(|batch| batch.and_then(size)).collect::<Result<_, ArrowError>>()?)
+    }
 }
 
 /// Rows of a row group of a file: all of them, unless a column takes too much memory.
@@ -79,20 +103,28 @@ struct Part {
 
 impl Part {
     /// All rows of a file.
-    fn all_of(input: &Arc<Input>) -> impl Iterator<Item = Self> {
-        input.metadata.metadata().row_groups().iter().enumerate().flat_map(move |(row_group, stored)| {
+    fn all_of(input: &Arc<Input>) -> Result<Vec<Self>, FileError> {
+        let mut parts = Vec::new();
+        for (row_group, stored) in input.metadata.metadata().row_groups().iter().enumerate() {
             let rows = usize::try_from(stored.num_rows()).unwrap_or(0);
-            let bytes_a_row = largest_column(&input.metadata, stored).map(|bytes| bytes.div_ceil(rows.max(1)).max(1));
-            let (at_once, bytes_a_row) = match bytes_a_row {
-                Some(bytes) => ((COLUMN_BYTES_MAX / bytes).max(1), bytes),
-                None => (UNKNOWN_ROWS, COLUMN_BYTES_MAX / UNKNOWN_ROWS),
-            };
-            let part = move |from| {
-                let rows = at_once.min(rows - from);
-                Self { input: input.clone(), row_group, from, rows, column_bytes: rows.saturating_mul(bytes_a_row) }
-            };
-            (0..rows).step_by(at_once).map(part)
-        })
+            let part = |from, rows, column_bytes| Self { input: input.clone(), row_group, from, rows, column_bytes };
+            let (small, large) = input.columns_by_size(stored);
+            if large.is_empty() {
+                parts.extend((rows > 0).then(|| part(0, rows, small)));
+                continue;
+            }
+            let mut next = part(0, 0, 0);
+            for (rows, bytes) in input.measure(row_group, large)? {
+                if next.rows > 0 && next.column_bytes.saturating_add(bytes) > COLUMN_BYTES_MAX {
+                    let from = next.from + next.rows;
+                    parts.push(std::mem::replace(&mut next, part(from, 0, 0)));
+                }
+                next.rows += rows;
+                next.column_bytes = next.column_bytes.saturating_add(bytes);
+            }
+            parts.extend((next.rows > 0).then_some(next));
+        }
+        Ok(parts)
     }
 
     /// A column of it, nulls where its file has none of that name.
@@ -108,24 +140,11 @@ impl Part {
     }
 }
 
-/// What the largest column of a row group takes in memory, with all that is nested in it; `None` when the file does not say.
-fn largest_column(metadata: &ArrowReaderMetadata, stored: &RowGroupMetaData) -> Option<usize> {
-    let mut columns = vec![0_usize; metadata.schema().fields().len()];
-    for (leaf, chunk) in stored.columns().iter().enumerate() {
-        let column = columns.get_mut(metadata.parquet_schema().get_column_root_idx(leaf))?;
-        *column = column.saturating_add(bytes_of(chunk)?);
-    }
-    columns.into_iter().max()
-}
-
-/// What a leaf takes: its values and a place for each. Text is all written out when it is read, unless it stays in a dictionary.
+/// What a leaf takes: its values and a place for each; `None` where a file does not say, as text in a dictionary is written out when it is read, unless it
+/// stays in one.
 fn bytes_of(chunk: &ColumnChunkMetaData) -> Option<usize> {
-    let is_text = chunk.column_type() == Type::BYTE_ARRAY;
-    let values = match chunk.unencoded_byte_array_data_bytes() {
-        _ if !is_text || stays_in_dictionary(chunk) => chunk.uncompressed_size(),
-        Some(text) => text.max(chunk.uncompressed_size()),
-        None => return None,
-    };
+    let written_out = chunk.column_type() == Type::BYTE_ARRAY && chunk.dictionary_page_offset().is_some() && !stays_in_dictionary(chunk);
+    let values = if written_out { chunk.unencoded_byte_array_data_bytes()? } else { chunk.uncompressed_size() };
     usize::try_from(values.saturating_add(chunk.num_values().saturating_mul(8))).ok()
 }
 

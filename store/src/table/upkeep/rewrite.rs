@@ -36,13 +36,13 @@ pub(super) fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBu
             bytes += size_of_batch(&batch);
             waiting.push(batch);
             if rows >= GROUP_ROWS || bytes >= GROUP_BYTES {
-                output.write_group(day, &std::mem::take(&mut waiting)[..])?;
+                output.write_group(day, &std::mem::take(&mut waiting))?;
                 (rows, bytes) = (0, 0);
             }
         }
     }
     if !waiting.is_empty() {
-        output.write_group(day, &waiting[..])?;
+        output.write_group(day, &waiting)?;
     }
     Ok(Some(output.finish()?))
 }

@@ -159,7 +159,10 @@ impl OwnColumns {
         self.status_code.set(row, span.status_code, |code| name_of(&STATUSES, code));
         set_text(&mut self.status_message, row, span.status_message);
         self.start_time_unix_nano.set(row, signed(span.start_time_unix_nano));
-        self.end_time_unix_nano.set(row, signed(span.end_time_unix_nano));
+        // Elsewhere it is what the two others add up to, see the schema.
+        if span.end_time_unix_nano < span.start_time_unix_nano {
+            self.end_time_unix_nano.set(row, signed(span.end_time_unix_nano));
+        }
         self.duration_ns.set(row, signed(span.duration_ns()));
     }
 

@@ -34,7 +34,7 @@ fn every_field_of_a_span_is_in_its_row() {
     let expected = with_origin(json!({
         "trace_id": "0102030405060708090a0b0c0d0e0f10", "span_id": "0102030405060708", "parent_span_id": "0909090909090909",
         "name": "pay", "kind": "SERVER", "status_code": "ERROR", "status_message": "failed",
-        "start_time_unix_nano": START, "end_time_unix_nano": START + 1_000_000, "duration_ns": 1_000_000,
+        "start_time_unix_nano": START, "duration_ns": 1_000_000,
         "http_request_method": "POST", "http_route": "/pay", "http_response_status_code": 500,
         "attributes": {"http.status_code": "500", "user.tags": "[\"a\",1,\"NaN\",\"aGk=\",null]", "empty": null},
         "events": [{"time_unix_nano": START + 5, "name": "exception", "dropped_attributes_count": 4, "attributes": {
@@ -44,6 +44,18 @@ fn every_field_of_a_span_is_in_its_row() {
         "trace_state": "a=b", "flags": 257, "dropped_attributes_count": 3, "dropped_events_count": 5, "dropped_links_count": 7,
     }));
     assert_eq!(without_nulls(row), without_nulls(expected));
+}
+
+#[test]
+fn an_end_is_kept_where_start_and_duration_do_not_tell_it() {
+    for (start, end, kept) in
+        [(START, START + 5, Value::Null), (START, START, Value::Null), (START, START - 5, json!(START - 5)), (START, 0, json!(0))]
+    {
+        let span = Span { start_time_unix_nano: start, end_time_unix_nano: end, ..span() };
+        let row = one_row(Records::Traces(traces_of(vec![span])), TableName::Spans);
+        assert_eq!(row.get("end_time_unix_nano").unwrap_or(&Value::Null), &kept, "{start} to {end}");
+        assert_eq!(row["duration_ns"], json!(end.saturating_sub(start)));
+    }
 }
 
 #[test]

@@ -20,6 +20,13 @@ pub fn attributes_type() -> DataType {
     DataType::Map(Arc::new(Field::new(MAP_ENTRIES, entry, false)), false)
 }
 
+/// A whole number that is kept only where it is not the sum of two others; null where it is, also in the rows that are published.
+#[derive(Debug)]
+pub(crate) struct Sum {
+    pub(crate) column: &'static str,
+    pub(crate) of: [&'static str; 2],
+}
+
 pub(super) fn date() -> Field {
     Field::new("date", DataType::Date32, true)
 }

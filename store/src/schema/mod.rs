@@ -18,6 +18,7 @@ pub use attribute::{
     AttributeColumn, AttributeLevel, AttributeType, COHORT_ATTRIBUTES, RECORD_COHORT_ATTRIBUTES, RESOURCE_COLUMNS, SPAN_AND_LOG_COLUMNS,
     find as find_attribute,
 };
+pub(crate) use column::Sum;
 pub use column::{MAP_ENTRIES, MAP_KEYS, MAP_VALUES, attributes_type};
 pub use metrics::{exemplar_fields, quantile_fields};
 pub use spans::{event_fields, link_fields};
@@ -69,6 +70,14 @@ impl TableName {
             Self::Metrics => metrics::schema(),
             Self::Red => red::schema(),
             Self::Errors => errors::schema(),
+        }
+    }
+
+    /// The columns that are kept only where they are not a sum.
+    pub(crate) fn sums(self) -> &'static [Sum] {
+        match self {
+            Self::Spans => &spans::SUMS,
+            Self::Logs | Self::Metrics | Self::Red | Self::Errors => &[],
         }
     }
 

@@ -13,6 +13,7 @@ mod hot;
 mod log_store;
 mod order;
 mod provider;
+mod sums;
 mod upkeep;
 
 use std::collections::BTreeMap;

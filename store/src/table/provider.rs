@@ -18,6 +18,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::View;
 use super::hot::HotBatches;
+use super::sums;
 use crate::schema::TableName;
 
 /// Between two looks at a table that moves on,
@@ -30,13 +31,14 @@ const ROWS_AT_ONCE: usize = 8_192;
 /// One table, read as it is at the moment of planning.
 #[derive(Debug)]
 pub(super) struct WholeTable {
+    name: TableName,
     schema: SchemaRef,
     view: Arc<RwLock<View>>,
 }
 
 impl WholeTable {
     pub(super) fn new(table: TableName, view: Arc<RwLock<View>>) -> Self {
-        Self { schema: table.schema(), view }
+        Self { name: table, schema: table.schema(), view }
     }
 }
 
@@ -66,24 +68,37 @@ impl TableProvider for WholeTable {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => self.schema.clone(),
         };
+        let stored = self.scan_stored(session, &sums::stored(self.name, &wanted), filters, limit).await?;
+        sums::whole(self.name, stored, &wanted)
+    }
+}
+
+impl WholeTable {
+    /// The rows with columns as they are kept.
+    async fn scan_stored(
+        &self,
+        session: &dyn Session,
+        wanted: &SchemaRef,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let (hot, provider) = self.look(session).await?;
-        let hot_plan = hot_plan(&hot, &self.schema, &wanted)?;
+        let hot_plan = hot_plan(&hot, &self.schema, wanted)?;
         let Some(provider) = provider else { return Ok(hot_plan) };
         let limit = if filters.is_empty() { limit } else { None };
         let there = provider.schema();
         // A filter on a column that the table lacks cannot pass over anything; it is applied above like all others.
-        let known = |filter: &&Expr| filter.column_refs().iter().all(|column| there.index_of(column.name()).is_ok());
-        let filters: Vec<Expr> = filters.iter().filter(known).cloned().collect();
-        let committed = provider.scan(session, Some(&columns_of(&there, &wanted)), &filters, limit).await?;
-        let committed = with_schema(committed, &wanted)?;
+        let is_known = |filter: &Expr| filter.column_refs().iter().all(|column| there.index_of(column.name()).is_ok());
+        let filters: Vec<Expr> =
+            filters.iter().filter(|filter| is_known(filter) && sums::can_pass_over(self.name, filter)).cloned().collect();
+        let committed = provider.scan(session, Some(&columns_of(&there, wanted)), &filters, limit).await?;
+        let committed = with_schema(committed, wanted)?;
         if hot.is_empty() {
             return Ok(committed);
         }
         UnionExec::try_new(vec![committed, hot_plan])
     }
-}
 
-impl WholeTable {
     /// The hot rows and the version that goes with them.
     async fn look(&self, session: &dyn Session) -> Result<(HotBatches, Option<Arc<dyn TableProvider>>)> {
         for _ in 0..LOOKS {

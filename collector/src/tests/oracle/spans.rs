@@ -157,7 +157,8 @@ impl OwnColumns {
         self.status_code.append_value(status_name(span.status.as_ref().map_or(0, |status| status.code)));
         append_text(&mut self.status_message, span.status.as_ref().map_or("", |status| &status.message));
         self.start_time_unix_nano.append_value(signed(span.start_time_unix_nano));
-        self.end_time_unix_nano.append_value(signed(span.end_time_unix_nano));
+        let is_sum = span.end_time_unix_nano == span.start_time_unix_nano.saturating_add(span_duration_ns(span));
+        self.end_time_unix_nano.append_option((!is_sum).then(|| signed(span.end_time_unix_nano)));
         self.duration_ns.append_value(signed(span_duration_ns(span)));
     }
 

@@ -7,55 +7,45 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, StringArray, UInt32Array};
 use arrow::compute::{cast, concat, take};
-use arrow::datatypes::{DataType, Int32Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
+use super::file::FileError;
 use crate::schema::TableName;
 
-/// Batches as one, in the table's order. A column is made when it is asked for, so that no more than one is held twice.
-#[derive(Debug)]
-pub(super) struct Sorted<'b> {
-    batches: &'b [RecordBatch],
-    schema: SchemaRef,
-    /// `None` when the rows stand in order.
-    order: Option<UInt32Array>,
+/// Rows whose columns are made one at a time, when they are asked for, so that not all have to be held.
+pub(super) trait Rows {
+    /// Their columns.
+    fn schema(&self) -> SchemaRef;
+
+    /// How many they are.
+    fn count(&self) -> usize;
+
+    /// A column of all of them, in the type that the schema says.
+    fn column(&self, at: usize) -> Result<ArrayRef, FileError>;
 }
 
-impl<'b> Sorted<'b> {
-    pub(super) fn of(table: TableName, batches: &'b [RecordBatch]) -> Result<Self, ArrowError> {
-        let first = batches.first().ok_or_else(|| ArrowError::InvalidArgumentError("no rows".to_owned()))?;
-        let mut sorted = Self { batches, schema: first.schema(), order: None };
-        let by = table.sort_columns().iter().map(|name| sorted.schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
-        let columns = by.iter().map(|at| sorted.column(*at)).collect::<Result<Vec<_>, _>>()?;
-        let rows = RecordBatch::try_new(Arc::new(sorted.schema.project(&by)?), columns)?;
-        sorted.order = order_of(table, &rows)?;
-        Ok(sorted)
+/// Batches as one; the types are those of the first.
+impl Rows for [RecordBatch] {
+    fn schema(&self) -> SchemaRef {
+        self.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema)
     }
 
-    /// The types are those of the first batch.
-    pub(super) fn schema(&self) -> &SchemaRef {
-        &self.schema
+    fn count(&self) -> usize {
+        self.iter().map(RecordBatch::num_rows).sum()
     }
 
-    pub(super) fn rows(&self) -> usize {
-        self.batches.iter().map(RecordBatch::num_rows).sum()
-    }
-
-    /// A column of all batches.
-    pub(super) fn column(&self, at: usize) -> Result<ArrayRef, ArrowError> {
-        let data_type = self.schema.field(at).data_type();
-        let parts = self.batches.iter().map(|batch| in_type(batch.column(at), data_type)).collect::<Result<Vec<_>, _>>()?;
-        let column = joined(&parts)?;
-        match &self.order {
-            Some(order) => taken(&column, order),
-            None => Ok(column),
-        }
+    fn column(&self, at: usize) -> Result<ArrayRef, FileError> {
+        let schema = self.schema();
+        let data_type = schema.field(at).data_type();
+        let parts = self.iter().map(|batch| in_type(batch.column(at), data_type)).collect::<Result<Vec<_>, _>>()?;
+        Ok(joined(&parts)?)
     }
 }
 
 /// Parts of a column as one. A text that several dictionaries have is in one of them afterwards.
-fn joined(parts: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
+pub(super) fn joined(parts: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
     if let [one] = parts {
         return Ok(one.clone());
     }
@@ -95,6 +85,43 @@ fn merged(parts: &[InDictionary<'_>]) -> Result<DictionaryArray<Int32Type>, Arro
         }
     }
     DictionaryArray::try_new(Int32Array::from(keys), Arc::new(StringArray::from(distinct)))
+}
+
+/// Rows in the table's order.
+#[derive(Debug)]
+pub(super) struct Sorted<'r, R: ?Sized> {
+    rows: &'r R,
+    schema: SchemaRef,
+    /// `None` when the rows stand in order.
+    order: Option<UInt32Array>,
+}
+
+impl<'r, R: Rows + ?Sized> Sorted<'r, R> {
+    pub(super) fn of(table: TableName, rows: &'r R) -> Result<Self, FileError> {
+        let mut sorted = Self { rows, schema: rows.schema(), order: None };
+        let by = table.sort_columns().iter().map(|name| sorted.schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        let columns = by.iter().map(|at| sorted.column(*at)).collect::<Result<Vec<_>, _>>()?;
+        let rows = RecordBatch::try_new(Arc::new(sorted.schema.project(&by)?), columns)?;
+        sorted.order = order_of(table, &rows)?;
+        Ok(sorted)
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.rows.count()
+    }
+
+    /// A column of all rows.
+    pub(super) fn column(&self, at: usize) -> Result<ArrayRef, FileError> {
+        let column = self.rows.column(at)?;
+        Ok(match &self.order {
+            Some(order) => taken(&column, order)?,
+            None => column,
+        })
+    }
 }
 
 /// A column whose rows are all alike is the same in any order.
@@ -168,7 +195,7 @@ fn column<'r>(rows: &'r RecordBatch, name: &str) -> Result<&'r ArrayRef, ArrowEr
 #[cfg(test)]
 mod tests {
     use arrow::array::TimestampMicrosecondArray;
-    use arrow::datatypes::{Field, Schema};
+    use arrow::datatypes::Field;
     use proptest::prelude::*;
 
     use super::*;
@@ -196,8 +223,8 @@ mod tests {
         ) {
             let all = rows(&of, in_dictionary);
             let batches = [all.slice(0, cut.min(of.len())), all.slice(cut.min(of.len()), of.len() - cut.min(of.len()))];
-            let sorted = Sorted::of(TableName::Spans, &batches).unwrap();
-            prop_assert_eq!(sorted.rows(), of.len());
+            let sorted = Sorted::of(TableName::Spans, &batches[..]).unwrap();
+            prop_assert_eq!(sorted.count(), of.len());
             let mut expected: Vec<_> = of.iter().zip(0_u32..).collect();
             expected.sort_by_key(|(row, _)| **row);
             let numbers = sorted.column(2).unwrap().as_primitive::<arrow::datatypes::UInt32Type>().values().to_vec();

@@ -23,7 +23,7 @@ use deltalake_core::kernel::Add;
 use parquet::errors::ParquetError;
 
 use super::hot::size_of_batch;
-use super::order::{Sorted, in_type};
+use super::order::{Rows, Sorted, in_type};
 use crate::schema::TableName;
 
 use properties::GROUP_ROWS_MAX;
@@ -70,7 +70,7 @@ pub enum FileError {
 pub(super) fn write(table: TableName, folder: &Path, batches: &[RecordBatch]) -> Result<Written, FileError> {
     let mut output = Output::new(table, folder);
     for group in groups(&with_values(table, batches)?) {
-        by_day(group, |day, rows| output.write_group(day, &rows))?;
+        by_day(group, |day, rows| output.write_group(day, &rows[..]))?;
     }
     output.finish()
 }
@@ -132,8 +132,8 @@ impl<'f> Output<'f> {
     }
 
     /// Adds rows of one day, without their column of dates, as one sorted row group.
-    pub(super) fn write_group(&mut self, day: i32, batches: &[RecordBatch]) -> Result<(), FileError> {
-        let rows = Sorted::of(self.table, batches)?;
+    pub(super) fn write_group(&mut self, day: i32, rows: &(impl Rows + ?Sized)) -> Result<(), FileError> {
+        let rows = Sorted::of(self.table, rows)?;
         let mut file = match self.open.remove(&day) {
             Some(file) => file,
             None => OpenFile::create(self.folder, day, rows.schema())?,
@@ -266,15 +266,15 @@ impl OpenFile {
         Ok(Self { schema: schema.clone(), name, draft, day, writer, statistics: Statistics::default() })
     }
 
-    fn write(&mut self, rows: &Sorted<'_>) -> Result<(), FileError> {
+    fn write(&mut self, rows: &Sorted<'_, impl Rows + ?Sized>) -> Result<(), FileError> {
         let statistics = &mut self.statistics;
         let columns = self.schema.fields().iter().enumerate().map(|(at, field)| {
             let column = in_type(&rows.column(at)?, field.data_type())?;
             statistics.add_column(field.name(), &column);
-            Ok((field.clone(), column))
+            Ok::<_, FileError>((field.clone(), column))
         });
         self.writer.write(columns)?;
-        self.statistics.rows += rows.rows();
+        self.statistics.rows += rows.count();
         Ok(())
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use arrow::error::ArrowError;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
@@ -13,6 +12,7 @@ use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::SchemaDescPtr;
 
+use super::FileError;
 use super::chunk::{ChunkEncoder, Encoded};
 use super::properties::{has_statistics, properties, properties_of_plain_text};
 
@@ -40,7 +40,7 @@ impl RowGroups {
     }
 
     /// Adds a row group; the columns are those that the file was created with, in their order. Each is made, encoded and let go of before the next.
-    pub(super) fn write(&mut self, columns: impl Iterator<Item = Result<(FieldRef, ArrayRef), ArrowError>>) -> Result<(), ParquetError> {
+    pub(super) fn write(&mut self, columns: impl Iterator<Item = Result<(FieldRef, ArrayRef), FileError>>) -> Result<(), FileError> {
         let mut group = self.file.next_row_group()?;
         let mut leaf = 0;
         for column in columns {

@@ -134,7 +134,7 @@ fn rows_of_very_many_days_need_few_open_files() {
     let (mut days, mut first) = (0, None);
     let write = |day, rows: Vec<RecordBatch>| {
         assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 2, "day {day}");
-        output.write_group(day, &rows)?;
+        output.write_group(day, &rows[..])?;
         assert!(output.open.len() <= OPEN_MAX);
         days += 1;
         first.get_or_insert(rows);
@@ -143,7 +143,7 @@ fn rows_of_very_many_days_need_few_open_files() {
     by_day(&with_values(TableName::Spans, &[rows]).unwrap(), write).unwrap();
     assert_eq!(days, 100);
     // A day that comes back has another file.
-    output.write_group(0, &first.unwrap()).unwrap();
+    output.write_group(0, &first.unwrap()[..]).unwrap();
     let (files, _) = output.finish().unwrap().keep();
     assert_eq!(files.len(), 101);
 }

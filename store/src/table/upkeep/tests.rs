@@ -2,11 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use parquet::file::reader::{FileReader as _, SerializedFileReader};
-
 use crate::table::commit;
-use crate::table::tests::{batch_with, config, count, eager, publish};
-use crate::table::{Access, Effort, HotRows, Tables, UpkeepConfig};
+use crate::table::tests::{config, count, eager, publish};
+use crate::table::{Access, Effort, Tables, UpkeepConfig};
 use crate::{Clock as _, SystemClock, TableName, UnixNanos};
 
 const SPANS: TableName = TableName::Spans;
@@ -100,35 +98,4 @@ async fn a_table_whose_creation_a_power_cut_left_empty_is_created_again() {
     let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
     flush(&tables, "c", 1..=1).await;
     assert_eq!(count(&tables, SPANS, "true").await, 1);
-}
-
-fn newest_file(table: &Path) -> PathBuf {
-    let days = std::fs::read_dir(table).unwrap().map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with(commit::LOG));
-    let files = days.flat_map(|day| std::fs::read_dir(day).unwrap().map(|entry| entry.unwrap().path()));
-    files.max_by_key(|path| path.metadata().unwrap().modified().unwrap()).unwrap()
-}
-
-/// A flush may have put more text into one row group than may be read at once.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_group_with_a_very_large_column_is_joined_in_parts() {
-    const ROWS: i64 = 7_000;
-    let dir = tempfile::tempdir().unwrap();
-    let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
-    let now = UnixNanos::from_seconds(1_795_000_000);
-    let path = "/a path".repeat(300);
-    for through in 1..=2 {
-        let times: Vec<i64> = (0..ROWS).map(|row| now.as_micros() + 10 * row).collect();
-        let batches = vec![(SPANS, batch_with(SPANS, "url_path", &path, &times))];
-        tables.publish(HotRows { through, batches });
-        tables.flush(SPANS, "c").await.unwrap();
-    }
-    let rows_of = |file: &Path| -> Vec<i64> {
-        let reader = SerializedFileReader::new(std::fs::File::open(file).unwrap()).unwrap();
-        reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect()
-    };
-    assert_eq!(rows_of(&newest_file(&dir.path().join("tables/spans"))), [ROWS]);
-    assert_eq!(tables.upkeep(SPANS, &UpkeepConfig { small_files_min: 2, ..eager() }, Effort::Whole, now).await.unwrap().joined, 2);
-    let joined = rows_of(&newest_file(&dir.path().join("tables/spans")));
-    assert!(joined.iter().all(|rows| *rows <= 3_072) && joined.iter().sum::<i64>() == 2 * ROWS, "{joined:?}");
-    assert_eq!(count(&tables, SPANS, &format!("url_path = '{path}'")).await, 2 * ROWS);
 }

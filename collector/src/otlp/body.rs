@@ -14,6 +14,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 
+use super::room::Room;
 use crate::admission::{Admitted, Overloaded};
 
 /// Decompressed bytes are admitted in steps of this size.
@@ -119,19 +120,19 @@ pub(super) enum Announced {
 /// What has come of a body. One that is not compressed is put together as it comes, while what was read is still at hand and before more is read to
 /// the same place; of another the pieces are kept, to be let go of one by one.
 enum Arrived {
-    Whole(BytesMut),
+    Whole(Option<Room>),
     Pieces(VecDeque<Bytes>),
 }
 
 impl Arrived {
     fn new(coding: Coding) -> Self {
-        if coding == Coding::Identity { Self::Whole(BytesMut::new()) } else { Self::Pieces(VecDeque::new()) }
+        if coding == Coding::Identity { Self::Whole(None) } else { Self::Pieces(VecDeque::new()) }
     }
 
     /// The body's first bytes, when these come next.
     fn header_with(&self, data: &[u8]) -> Option<[u8; FRAME_BYTES]> {
         match self {
-            Self::Whole(whole) => first_of([whole, data]),
+            Self::Whole(whole) => first_of(whole.iter().map(AsRef::as_ref).chain([data])),
             Self::Pieces(pieces) => first_of(pieces.iter().map(|piece| &piece[..]).chain([data])),
         }
     }
@@ -140,6 +141,7 @@ impl Arrived {
     fn add(&mut self, data: Bytes, expected: usize) {
         match self {
             Self::Whole(whole) => {
+                let whole = whole.get_or_insert_with(|| Room::of(expected)).bytes();
                 whole.reserve(expected.saturating_sub(whole.len()));
                 whole.extend_from_slice(&data);
             }
@@ -149,9 +151,7 @@ impl Arrived {
 
     fn finish(self) -> VecDeque<Bytes> {
         match self {
-            // What is left of the room is not admitted any more.
-            Self::Whole(whole) if whole.capacity() - whole.len() > whole.len() / 8 => VecDeque::from([Bytes::copy_from_slice(&whole)]),
-            Self::Whole(whole) => VecDeque::from([whole.freeze()]),
+            Self::Whole(whole) => whole.map(Room::finish).into_iter().collect(),
             Self::Pieces(pieces) => pieces,
         }
     }
@@ -295,7 +295,8 @@ pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Re
     if coding == Coding::Snappy && peek(&raw.chunks).is_none_or(|first| !first.starts_with(SNAPPY_FRAMED)) {
         return unpack_snappy_block(raw, bytes, bytes_max).await;
     }
-    let mut whole = Vec::with_capacity(expected(coding, &raw.chunks, bytes).min(bytes_max));
+    let mut room = Room::of(expected(coding, &raw.chunks, bytes).min(bytes_max));
+    let whole = room.bytes();
     let chunks = Chunks { chunks: std::mem::take(&mut raw.chunks), used_up: used_up.clone() };
     let mut decoder: Box<dyn Read + Send> = match coding {
         Coding::Identity | Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(chunks)),
@@ -311,14 +312,13 @@ pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Re
     loop {
         let start = whole.len();
         let step = u64::try_from(STEP_BYTES).unwrap_or(u64::MAX);
-        let read = decoder.by_ref().take(step).read_to_end(&mut whole).map_err(corrupt)?;
+        let read = decoder.by_ref().take(step).read_to_end(whole).map_err(corrupt)?;
         raw.admitted.shrink(used_up.swap(0, Ordering::Relaxed));
         if whole.len() > bytes_max {
             return Err(BodyError::TooLarge { max: bytes_max });
         }
         if read == 0 {
-            whole.shrink_to_fit();
-            return Ok((whole.into(), raw.admitted));
+            return Ok((room.finish(), raw.admitted));
         }
         if whole.len() > LARGE_BYTES && alone.is_none() {
             alone = LARGE.acquire().await.ok();
@@ -380,15 +380,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_holds_no_more_room_than_it_has_bytes() {
+    fn the_header_of_a_body_is_found_in_whatever_pieces_it_comes() {
         let mut arrived = Arrived::new(Coding::Identity);
         assert_eq!(arrived.header_with(b"\0\0\0"), None);
         arrived.add(Bytes::from_static(b"\0\0\0"), AHEAD_BYTES);
         assert_eq!(arrived.header_with(b"\x01\x02rest"), Some([0, 0, 0, 1, 2]));
         arrived.add(Bytes::from_static(b"\x01\x02rest"), AHEAD_BYTES);
-        let whole = arrived.finish().pop_front().unwrap().try_into_mut().unwrap();
-        assert!(whole.capacity() < 100, "{}", whole.capacity());
-        assert_eq!(whole, b"\0\0\0\x01\x02rest"[..]);
+        assert_eq!(arrived.finish(), [&b"\0\0\0\x01\x02rest"[..]]);
     }
 
     #[test]

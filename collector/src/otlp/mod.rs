@@ -10,6 +10,7 @@ pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod json;
 mod messages;
+mod room;
 mod sender;
 mod serve;
 mod status;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayBuilder as _, ArrayRef, Float64Builder, Int32Builder, Int64Builder, StructArray};
+use arrow::array::{ArrayBuilder as _, ArrayRef, Float64Builder, Int32Builder, Int64Array, Int64Builder, StructArray};
 use haldane_store::schema::quantile_fields;
 
-use super::columns::{Columns, ListRows, Seal};
+use super::columns::{Columns, ListRows, Seal, fitted};
 use super::signed;
 use crate::decode::metric::{Eights, Point, PointLists, Quantile, Varints};
 
@@ -97,22 +97,22 @@ impl ValueColumns {
 #[derive(Debug)]
 pub(crate) struct CountListColumn {
     rows: ListRows,
-    items: Int64Builder,
+    items: Vec<i64>,
 }
 
 impl CountListColumn {
     pub(crate) fn new() -> Self {
-        Self { rows: ListRows::sometimes(), items: Int64Builder::new() }
+        Self { rows: ListRows::sometimes(), items: Vec::new() }
     }
 
     pub(crate) fn set(&mut self, row: usize, counts: Option<impl Iterator<Item = u64>>) {
         let Some(counts) = counts else { return };
-        counts.for_each(|count| self.items.append_value(signed(count)));
+        self.items.extend(counts.map(signed));
         self.rows.end_row(row, self.items.len());
     }
 
     pub(crate) fn finish(&mut self, seal: &Seal) -> ArrayRef {
-        let items = Arc::new(self.items.finish());
+        let items = Arc::new(Int64Array::from(fitted(std::mem::take(&mut self.items))));
         self.rows.finish(items, seal)
     }
 }

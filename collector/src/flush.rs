@@ -46,7 +46,7 @@ pub(crate) struct Flusher {
     pub(crate) collector: String,
     pub(crate) age_max: Duration,
     pub(crate) bytes_max: usize,
-    /// Of all tables; from half of it on each table is written as soon as it is looked at.
+    /// Of all tables; from half of it on each table that has more than [`CROWD`] says is written as soon as it is looked at.
     pub(crate) hot_bytes_max: usize,
     pub(crate) published_through: Arc<AtomicU64>,
     pub(crate) progress: Arc<Progress>,

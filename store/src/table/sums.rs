@@ -55,8 +55,9 @@ mod tests {
     use datafusion::prelude::SessionContext;
 
     use super::super::tests::{batch, config};
-    use super::super::{Access, HotRows, Tables};
+    use super::super::{Access, Effort, HotRows, Tables, UpkeepConfig};
     use super::*;
+    use crate::UnixNanos;
 
     /// Spans with start, end as it is kept, and duration.
     fn spans(times: [(i64, Option<i64>, i64); 3]) -> RecordBatch {
@@ -94,12 +95,39 @@ mod tests {
             assert_eq!(ends(&tables, "end_time_unix_nano >= 190").await, each(&[190, 300]), "{place}");
             assert_eq!(ends(&tables, "end_time_unix_nano = 120 AND duration_ns = 20").await, each(&[120]), "{place}");
             assert_eq!(ends(&tables, "end_time_unix_nano IS NULL").await, [0; 0], "{place}");
+            assert_eq!(ends(&tables, "true").await, ends(&tables, "duration_ns >= 0 AND start_time_unix_nano > 0").await, "{place}");
             if place == "hot" {
                 tables.flush(TableName::Spans, "c").await.unwrap();
             } else {
                 let rows = spans([(100, None, 20), (200, Some(190), 0), (300, None, 0)]);
                 tables.publish(HotRows { through: 2, batches: vec![(TableName::Spans, rows)] });
             }
+        }
+    }
+
+    /// Most files do not have the column at all.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_end_of_spans_reads_from_files_with_and_without_it_and_from_what_they_become() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
+        let kept = [[(100, None, 20), (200, None, 1), (300, None, 0)], [(400, None, 20), (500, Some(490), 0), (600, None, 3)]];
+        for (through, times) in (1..).zip(kept) {
+            tables.publish(HotRows { through, batches: vec![(TableName::Spans, spans(times))] });
+            tables.flush(TableName::Spans, "c").await.unwrap();
+        }
+        let session = SessionContext::new();
+        session.register_table("spans", tables.provider(TableName::Spans)).unwrap();
+        for files in ["as written", "joined"] {
+            assert_eq!(ends(&tables, "true").await, [120, 201, 300, 420, 490, 603], "{files}");
+            assert_eq!(ends(&tables, "end_time_unix_nano BETWEEN 201 AND 490").await, [201, 300, 420, 490], "{files}");
+            let sql = "SELECT max(end_time_unix_nano) FROM spans UNION ALL SELECT count(end_time_unix_nano) FROM spans
+                UNION ALL (SELECT end_time_unix_nano FROM spans ORDER BY end_time_unix_nano DESC LIMIT 1) ORDER BY 1";
+            let rows = session.sql(sql).await.unwrap().collect().await.unwrap();
+            let numbers = rows.iter().flat_map(|rows| rows.column(0).as_primitive::<Int64Type>().values().to_vec());
+            assert_eq!(numbers.collect::<Vec<_>>(), [6, 603, 603], "{files}");
+            let config = UpkeepConfig { small_files_min: 2, raw_days: 0, ..UpkeepConfig::default() };
+            let joined = tables.upkeep(TableName::Spans, &config, Effort::Whole, UnixNanos::from_seconds(0)).await.unwrap().joined;
+            assert_eq!(joined, if files == "joined" { 0 } else { 2 });
         }
     }
 }

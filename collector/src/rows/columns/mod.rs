@@ -56,7 +56,7 @@ impl Seal {
     }
 }
 
-/// What a column that grew lets go of: its array keeps the memory until it is written. The next batch begins with the room that this one took.
+/// What a column that grew lets go of: its array keeps the memory until it is written.
 pub(super) fn fitted<T>(mut values: Vec<T>) -> Vec<T> {
     if values.capacity() - values.len() > values.len() / 4 {
         values.shrink_to_fit();

@@ -73,11 +73,43 @@ impl Input {
         let mut columns = vec![Some(0_usize); self.metadata.schema().fields().len()];
         for (leaf, chunk) in stored.columns().iter().enumerate() {
             let root = self.metadata.parquet_schema().get_column_root_idx(leaf);
-            columns[root] = columns[root].zip(bytes_of(chunk)).map(|(sum, bytes)| sum.saturating_add(bytes));
+            columns[root] = columns[root].zip(self.bytes_of(root, chunk)).map(|(sum, bytes)| sum.saturating_add(bytes));
         }
         let is_small = |bytes: &Option<usize>| bytes.is_some_and(|bytes| bytes <= COLUMN_BYTES_MAX);
         let large = columns.iter().enumerate().filter(|(_, bytes)| !is_small(bytes)).map(|(column, _)| column).collect();
         (columns.into_iter().filter(is_small).flatten().max().unwrap_or(0), large)
+    }
+
+    /// What a leaf takes: its values and a place for each; `None` where a file does not say, as text in a dictionary is written out when it is read, unless it
+    /// stays in one.
+    fn bytes_of(&self, root: usize, chunk: &ColumnChunkMetaData) -> Option<usize> {
+        let in_dictionary = chunk.column_type() == Type::BYTE_ARRAY && chunk.dictionary_page_offset().is_some();
+        let written_out = in_dictionary && !self.stays_in_dictionary(root, chunk);
+        let values = if written_out { chunk.unencoded_byte_array_data_bytes()? } else { chunk.uncompressed_size() };
+        usize::try_from(values.saturating_add(chunk.num_values().saturating_mul(8))).ok()
+    }
+
+    /// Whether a column is read as a dictionary of texts, and all of it is stored as one: of other pages each row's text is written out first.
+    fn stays_in_dictionary(&self, root: usize, chunk: &ColumnChunkMetaData) -> bool {
+        let only = |encoding| chunk.page_encoding_stats_mask().is_some_and(|mask| mask.is_only(encoding));
+        let each = |encoding| {
+            let pages = chunk.page_encoding_stats().into_iter().flatten();
+            let mut data = pages.filter(|pages| pages.page_type != PageType::DICTIONARY_PAGE).peekable();
+            data.peek().is_some() && data.all(|pages| pages.encoding == encoding)
+        };
+        self.is_dictionary(root) && (only(Encoding::RLE_DICTIONARY) || each(Encoding::RLE_DICTIONARY))
+    }
+
+    fn is_dictionary(&self, root: usize) -> bool {
+        matches!(self.metadata.schema().field(root).data_type(), DataType::Dictionary(..))
+    }
+
+    /// How many rows of a column may be read at once: of a dictionary that has to be made while reading, few, as it was measured.
+    fn rows_at_once(&self, root: usize, row_group: usize, rows: usize) -> usize {
+        let stored = self.metadata.metadata().row_group(row_group).columns().iter().enumerate();
+        let mut chunks = stored.filter(|(leaf, _)| self.metadata.parquet_schema().get_column_root_idx(*leaf) == root);
+        let is_made = self.is_dictionary(root) && chunks.any(|(_, chunk)| !self.stays_in_dictionary(root, chunk));
+        if is_made { PART_ROWS_MIN } else { rows }
     }
 
     /// Reads columns of a row group, some rows at a time, for how many these are and what the largest of the columns takes for them.
@@ -138,29 +170,10 @@ impl Part {
         let only = ProjectionMask::roots(metadata.parquet_schema(), [at]);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open(path)?, metadata.clone());
         let rows = builder.with_projection(only).with_row_groups(vec![self.row_group]).with_offset(self.from).with_limit(self.rows);
-        let reader = rows.with_batch_size(self.rows).build()?;
+        let reader = rows.with_batch_size(self.input.rows_at_once(at, self.row_group, self.rows)).build()?;
         let parts = reader.map(|batch| batch.map(|batch| batch.column(0).clone())).collect::<Result<Vec<_>, _>>()?;
         Ok(joined(&parts)?)
     }
-}
-
-/// What a leaf takes: its values and a place for each; `None` where a file does not say, as text in a dictionary is written out when it is read, unless it
-/// stays in one.
-fn bytes_of(chunk: &ColumnChunkMetaData) -> Option<usize> {
-    let written_out = chunk.column_type() == Type::BYTE_ARRAY && chunk.dictionary_page_offset().is_some() && !stays_in_dictionary(chunk);
-    let values = if written_out { chunk.unencoded_byte_array_data_bytes()? } else { chunk.uncompressed_size() };
-    usize::try_from(values.saturating_add(chunk.num_values().saturating_mul(8))).ok()
-}
-
-fn stays_in_dictionary(chunk: &ColumnChunkMetaData) -> bool {
-    let only = |encoding| chunk.page_encoding_stats_mask().is_some_and(|mask| mask.is_only(encoding));
-    let each = |encoding| {
-        let mut data =
-            chunk.page_encoding_stats().into_iter().flatten().filter(|pages| pages.page_type != PageType::DICTIONARY_PAGE).peekable();
-        data.peek().is_some() && data.all(|pages| pages.encoding == encoding)
-    };
-    let is_nested = chunk.column_descr().max_rep_level() > 0;
-    !is_nested && (only(Encoding::RLE_DICTIONARY) || each(Encoding::RLE_DICTIONARY))
 }
 
 /// Row groups that become one.

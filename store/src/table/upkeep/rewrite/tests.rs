@@ -1,11 +1,14 @@
 //! Which row groups those of small files become.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{MapBuilder, MapFieldNames, RecordBatch, StringBuilder};
+use arrow::array::{DictionaryArray, MapBuilder, MapFieldNames, RecordBatch, StringBuilder};
+use arrow::datatypes::{Int32Type, Schema};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use tempfile::TempDir;
 
+use super::{Input, PART_ROWS_MIN, common_schema};
 use crate::schema::{MAP_ENTRIES, MAP_KEYS, MAP_VALUES};
 use crate::table::tests::{batch, batch_with, config, count, eager};
 use crate::table::{Access, Effort, HotRows, Tables, UpkeepConfig};
@@ -18,23 +21,29 @@ fn times(rows: i64) -> Vec<i64> {
     (0..rows).map(|row| NOW.as_micros() - 10 * row).collect()
 }
 
-/// The tables whose spans were one file each of these, and the rows of each row group of the file that they became.
-async fn joined(batches: Vec<RecordBatch>) -> (Tables, TempDir, Vec<i64>) {
+/// Tables whose spans are one file each of these.
+async fn written(batches: Vec<RecordBatch>) -> (Tables, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let tables = Tables::open(&config(dir.path(), Access::ReadWrite)).await.unwrap();
-    let files = batches.len();
     for (through, rows) in (1..).zip(batches) {
         tables.publish(HotRows { through, batches: vec![(SPANS, rows)] });
         tables.flush(SPANS, "c").await.unwrap();
     }
+    (tables, dir)
+}
+
+/// Joins all files, and answers the rows of each row group of the one that they became.
+async fn join(tables: &Tables, dir: &Path) -> Vec<i64> {
     let config = UpkeepConfig { small_files_min: 2, ..eager() };
-    assert_eq!(tables.upkeep(SPANS, &config, Effort::Whole, NOW).await.unwrap().joined, files);
-    let days = std::fs::read_dir(dir.path().join("tables/spans")).unwrap().map(|entry| entry.unwrap().path());
+    assert!(tables.upkeep(SPANS, &config, Effort::Whole, NOW).await.unwrap().joined >= 2);
+    let reader = SerializedFileReader::new(std::fs::File::open(newest_file(dir)).unwrap()).unwrap();
+    reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect()
+}
+
+fn newest_file(dir: &Path) -> PathBuf {
+    let days = std::fs::read_dir(dir.join("tables/spans")).unwrap().map(|entry| entry.unwrap().path());
     let files = days.filter(|day| !day.ends_with("_delta_log")).flat_map(|day| std::fs::read_dir(day).unwrap());
-    let newest = files.map(|file| file.unwrap().path()).max_by_key(|path| path.metadata().unwrap().modified().unwrap()).unwrap();
-    let reader = SerializedFileReader::new(std::fs::File::open(newest).unwrap()).unwrap();
-    let rows = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
-    (tables, dir, rows)
+    files.map(|file| file.unwrap().path()).max_by_key(|path| path.metadata().unwrap().modified().unwrap()).unwrap()
 }
 
 /// Files are read a column at a time, so their row groups can be joined to ones that compress well.
@@ -42,7 +51,8 @@ async fn joined(batches: Vec<RecordBatch>) -> (Tables, TempDir, Vec<i64>) {
 async fn row_groups_of_small_files_become_large_ones() {
     const ROWS: i64 = 25_000;
     let batches = ["b", "a", "b", "a", "b"].map(|service| batch(SPANS, service, &times(ROWS))).to_vec();
-    let (tables, _dir, groups) = joined(batches).await;
+    let (tables, dir) = written(batches).await;
+    let groups = join(&tables, dir.path()).await;
     assert_eq!(groups, [3 * ROWS, 2 * ROWS]);
     assert_eq!(count(&tables, SPANS, "service_name = 'a'").await, 2 * ROWS);
 }
@@ -53,9 +63,42 @@ async fn a_row_group_with_a_very_large_column_is_joined_in_parts() {
     const ROWS: i64 = 7_000;
     let path = "/a path".repeat(300);
     let rows = batch_with(SPANS, "url_path", &path, &times(ROWS));
-    let (tables, _dir, groups) = joined(vec![rows.clone(), rows]).await;
+    let (tables, dir) = written(vec![rows.clone(), rows]).await;
+    let groups = join(&tables, dir.path()).await;
     assert_eq!(groups, [2_048, 2_048, 2_904, 2_048, 2_048, 2_904]);
     assert_eq!(count(&tables, SPANS, &format!("url_path = '{path}'")).await, 2 * ROWS);
+}
+
+/// Where a dictionary grew too large the library writes the rest of a column out, each row's text by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_left_its_dictionary_is_read_some_rows_at_a_time() {
+    const ROWS: usize = 6_000;
+    let long = "x".repeat(4_000);
+    let rows = batch(SPANS, "checkout", &times(6_000));
+    // Distinct ones come first in time, and so in the file; some rows have none.
+    let message = |row: usize| match row {
+        _ if row.is_multiple_of(7) => None,
+        0..1_500 => Some(format!("{row} {long}")),
+        _ => Some(long.clone()),
+    };
+    let messages: Vec<Option<String>> = (0..ROWS).rev().map(message).collect();
+    let messages: DictionaryArray<Int32Type> = messages.iter().map(Option::as_deref).collect();
+    let at = rows.schema().index_of("status_message").unwrap();
+    let mut columns = rows.columns().to_vec();
+    columns[at] = Arc::new(messages);
+    let mut fields = rows.schema().fields().to_vec();
+    fields[at] = Arc::new(fields[at].as_ref().clone().with_data_type(columns[at].data_type().clone()));
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+    let (tables, dir) = written(vec![rows.clone(), rows]).await;
+    let file = newest_file(dir.path());
+    let schema = common_schema(SPANS, std::slice::from_ref(&file)).unwrap().unwrap();
+    let input = Input::new(&file, &schema).unwrap();
+    let at_once = |column: &str| input.rows_at_once(input.metadata.schema().index_of(column).unwrap(), 0, ROWS);
+    assert_eq!((at_once("status_message"), at_once("time")), (PART_ROWS_MIN, ROWS));
+    let groups = join(&tables, dir.path()).await;
+    assert_eq!(groups.iter().sum::<i64>(), 12_000, "{groups:?}");
+    assert_eq!(count(&tables, SPANS, &format!("status_message = '{long}'")).await, 2 * 3_857);
+    assert_eq!(count(&tables, SPANS, "status_message LIKE '1499 x%'").await, 2);
 }
 
 /// What takes most may be a column of which the file says what it takes, beside one of which it does not.
@@ -73,7 +116,8 @@ async fn row_groups_are_joined_as_far_as_their_largest_column_lets_them() {
     let mut columns = rows.columns().to_vec();
     columns[rows.schema().index_of("attributes").unwrap()] = Arc::new(attributes.finish());
     let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
-    let (tables, _dir, groups) = joined(vec![rows; 7]).await;
+    let (tables, dir) = written(vec![rows; 7]).await;
+    let groups = join(&tables, dir.path()).await;
     assert_eq!(groups, [2_000, 2_000, 2_000, 1_000], "each thousand has 2.1 MB of paths");
     assert_eq!(count(&tables, SPANS, "true").await, 7_000);
 }

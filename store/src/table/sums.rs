@@ -50,28 +50,22 @@ fn filled(sum: &Sum, kept: Arc<dyn PhysicalExpr>, have: &Schema) -> Result<Arc<d
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
+    use arrow::array::{AsArray as _, Int64Array, RecordBatch};
     use arrow::datatypes::Int64Type;
     use datafusion::prelude::SessionContext;
 
-    use super::super::tests::{batch, config};
+    use super::super::tests::{batch, config, with_column};
     use super::super::{Access, Effort, HotRows, Tables, UpkeepConfig};
     use super::*;
     use crate::UnixNanos;
 
     /// Spans with start, end as it is kept, and duration.
     fn spans(times: [(i64, Option<i64>, i64); 3]) -> RecordBatch {
+        let (starts, ends, durations) = (times.map(|(start, ..)| start), times.map(|(_, end, _)| end), times.map(|(.., lasted)| lasted));
         let rows = batch(TableName::Spans, "checkout", &[1, 2, 3]);
-        let schema = rows.schema();
-        let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| -> ArrayRef {
-            match field.name().as_str() {
-                "start_time_unix_nano" => Arc::new(Int64Array::from_iter_values(times.map(|(start, _, _)| start))),
-                "end_time_unix_nano" => Arc::new(Int64Array::from_iter(times.map(|(_, end, _)| end))),
-                "duration_ns" => Arc::new(Int64Array::from_iter_values(times.map(|(_, _, duration)| duration))),
-                _ => column.clone(),
-            }
-        });
-        RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
+        let rows = with_column(&rows, "start_time_unix_nano", Arc::new(Int64Array::from_iter_values(starts)));
+        let rows = with_column(&rows, "end_time_unix_nano", Arc::new(Int64Array::from_iter(ends)));
+        with_column(&rows, "duration_ns", Arc::new(Int64Array::from_iter_values(durations)))
     }
 
     async fn ends(tables: &Tables, filter: &str) -> Vec<i64> {

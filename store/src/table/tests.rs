@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use arrow::array::{Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, new_null_array};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, new_null_array};
+use arrow::datatypes::Schema;
 use datafusion::prelude::SessionContext;
 
 use super::*;
@@ -341,11 +342,17 @@ async fn what_a_stopped_process_left_of_a_commit_is_removed() {
 
 /// As [`batch`], with a value in one more column of text.
 pub(super) fn batch_with(table: TableName, column: &str, value: &str, times: &[i64]) -> RecordBatch {
-    let plain = batch(table, "checkout", times);
-    let at = plain.schema().index_of(column).unwrap();
-    let mut columns = plain.columns().to_vec();
-    columns[at] = Arc::new(StringArray::from(vec![value; times.len()]));
-    RecordBatch::try_new(plain.schema(), columns).unwrap()
+    with_column(&batch(table, "checkout", times), column, Arc::new(StringArray::from(vec![value; times.len()])))
+}
+
+/// The same rows with another column, of another type perhaps.
+pub(super) fn with_column(rows: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch {
+    let at = rows.schema().index_of(name).unwrap();
+    let mut fields = rows.schema().fields().to_vec();
+    fields[at] = Arc::new(fields[at].as_ref().clone().with_data_type(column.data_type().clone()));
+    let mut columns = rows.columns().to_vec();
+    columns[at] = column;
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Makes one file of several small ones.
 //!
-//! Row groups are joined to larger ones, and those are read, put in order and written column by column: what takes memory is one column of one group. A row
-//! group with a column that is too large for that is taken in parts.
+//! Row groups are joined to larger ones, and those are read, put in order and written column by column: what takes memory is a few times one column of one group. A
+//! row group with a column that is too large for that is taken in parts.
 
 #[cfg(test)]
 mod tests;
@@ -29,10 +29,10 @@ const GROUP_ROWS_MIN: usize = 65_536;
 const GROUP_ROWS_MAX: usize = 131_072;
 /// unless one of their columns takes this much memory before,
 const COLUMN_BYTES_MAX: usize = 6 << 20;
-/// A row group is not taken in parts of fewer rows than this; so many are read at once to find out what they take.
-const PART_ROWS_MIN: usize = 1_024;
 /// or they are so many: each has its file's metadata.
 const PARTS_MAX: usize = 256;
+/// A row group is not taken in parts of fewer rows than this; so many are read at once to find out what they take.
+const PART_ROWS_MIN: usize = 1_024;
 
 /// Writes the rows of some files as one, in sorted groups, with the columns that any of them has. `None` when one has columns that are not known here: then nobody may rewrite it.
 pub(super) fn rewrite(table: TableName, folder: &Path, day: i32, paths: &[PathBuf]) -> Result<Option<Written>, FileError> {

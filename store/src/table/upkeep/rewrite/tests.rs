@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{DictionaryArray, MapBuilder, MapFieldNames, RecordBatch, StringBuilder};
-use arrow::datatypes::{Int32Type, Schema};
+use arrow::datatypes::Int32Type;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use tempfile::TempDir;
 
 use super::{Input, PART_ROWS_MIN, common_schema};
 use crate::schema::{MAP_ENTRIES, MAP_KEYS, MAP_VALUES};
-use crate::table::tests::{batch, batch_with, config, count, eager};
+use crate::table::tests::{batch, batch_with, config, count, eager, with_column};
 use crate::table::{Access, Effort, HotRows, Tables, UpkeepConfig};
 use crate::{TableName, UnixNanos};
 
@@ -83,12 +83,7 @@ async fn a_column_that_left_its_dictionary_is_read_some_rows_at_a_time() {
     };
     let messages: Vec<Option<String>> = (0..ROWS).rev().map(message).collect();
     let messages: DictionaryArray<Int32Type> = messages.iter().map(Option::as_deref).collect();
-    let at = rows.schema().index_of("status_message").unwrap();
-    let mut columns = rows.columns().to_vec();
-    columns[at] = Arc::new(messages);
-    let mut fields = rows.schema().fields().to_vec();
-    fields[at] = Arc::new(fields[at].as_ref().clone().with_data_type(columns[at].data_type().clone()));
-    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+    let rows = with_column(&rows, "status_message", Arc::new(messages));
     let (tables, dir) = written(vec![rows.clone(), rows]).await;
     let file = newest_file(dir.path());
     let schema = common_schema(SPANS, std::slice::from_ref(&file)).unwrap().unwrap();
@@ -113,9 +108,7 @@ async fn row_groups_are_joined_as_far_as_their_largest_column_lets_them() {
         attributes.append(true).unwrap();
     }
     let rows = batch_with(SPANS, "url_path", &"/a path".repeat(300), &times(1_000));
-    let mut columns = rows.columns().to_vec();
-    columns[rows.schema().index_of("attributes").unwrap()] = Arc::new(attributes.finish());
-    let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    let rows = with_column(&rows, "attributes", Arc::new(attributes.finish()));
     let (tables, dir) = written(vec![rows; 7]).await;
     let groups = join(&tables, dir.path()).await;
     assert_eq!(groups, [2_000, 2_000, 2_000, 1_000], "each thousand has 2.1 MB of paths");

@@ -49,7 +49,7 @@ check-alerts: ## Checks alert rules, their tests and their runbooks. Needs promt
 fmt: need-rust ## Formats the code.
 	$(CARGO) fmt --all
 
-bench-ingest: need-rust ## What a record costs, what the server holds out, and a peer beside it; built for release, by hand. SCENARIO="cost latency" chooses; SCENARIO=against BASELINE=<another build> compares.
+bench-ingest: need-rust ## What a record costs, what the server holds out, and a peer beside it; built for release, by hand. SCENARIO="cost latency" chooses; SCENARIO=against BASELINE=<another build> compares, over WIRE="gRPC zstd" and the like.
 	$(CARGO) bench --locked --bench ingest --no-run
 	OTLP2PARQUET="$$(sh benches/ingest/peers.sh $(CARGO_TARGET_DIR)/peers)" taskset -c 1 $(CARGO) bench --locked --bench ingest -- $(SCENARIO)
 

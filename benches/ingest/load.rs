@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::{BufMut as _, Bytes};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2;
+use hyper::header::CONTENT_TYPE;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tonic::Code;
-use tonic::client::Grpc;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 use crate::payload::{Payload, Signal};
 use crate::server::Server;
@@ -27,6 +29,8 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
+    pub(crate) const ALL: [Self; 6] = [Self::Grpc, Self::GrpcGzip, Self::GrpcZstd, Self::HttpProtobuf, Self::HttpGzip, Self::HttpJson];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Grpc => "gRPC",
@@ -38,14 +42,39 @@ impl Wire {
         }
     }
 
-    fn pack(self, body: Vec<u8>) -> Bytes {
+    /// Whether making a request takes longer than sending it.
+    pub(crate) fn is_slow_to_make(self) -> bool {
+        !matches!(self, Self::Grpc | Self::HttpProtobuf)
+    }
+
+    fn coding(self) -> Option<&'static str> {
         match self {
-            Self::HttpGzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
-                encoder.write_all(&body).and_then(|()| encoder.finish()).expect("writing to memory").into()
+            Self::Grpc | Self::HttpProtobuf | Self::HttpJson => None,
+            Self::GrpcGzip | Self::HttpGzip => Some("gzip"),
+            Self::GrpcZstd => Some("zstd"),
+        }
+    }
+
+    /// A body as it goes over the wire.
+    pub(crate) fn pack(self, body: Vec<u8>) -> Bytes {
+        let body = match self.coding() {
+            None => body,
+            Some("gzip") => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                encoder.write_all(&body).and_then(|()| encoder.finish()).expect("writing to memory")
             }
-            // gRPC's client packs by itself.
-            Self::Grpc | Self::GrpcGzip | Self::GrpcZstd | Self::HttpProtobuf | Self::HttpJson => body.into(),
+            // Without its length, as gRPC's libraries write it.
+            Some(_) => zstd::stream::encode_all(&body[..], zstd::DEFAULT_COMPRESSION_LEVEL).expect("writing to memory"),
+        };
+        match self {
+            Self::HttpProtobuf | Self::HttpGzip | Self::HttpJson => body.into(),
+            Self::Grpc | Self::GrpcGzip | Self::GrpcZstd => {
+                let mut message = Vec::with_capacity(body.len() + 5);
+                message.put_u8(u8::from(self.coding().is_some()));
+                message.put_u32(body.len().try_into().expect("far less than 4 GiB"));
+                message.put_slice(&body);
+                message.into()
+            }
         }
     }
 }
@@ -105,7 +134,7 @@ enum Answer {
 /// One connection.
 #[derive(Clone)]
 enum Client {
-    Grpc { grpc: Grpc<Channel>, path: &'static str },
+    Grpc { sender: http2::SendRequest<Full<Bytes>>, url: String, coding: Option<&'static str> },
     Http { client: reqwest::Client, url: String, media_type: &'static str, coding: Option<&'static str> },
 }
 
@@ -116,40 +145,44 @@ impl Client {
             Signal::Logs => ("/opentelemetry.proto.collector.logs.v1.LogsService/Export", "/v1/logs"),
             Signal::Metrics => ("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", "/v1/metrics"),
         };
+        let coding = wire.coding();
         match wire {
             Wire::Grpc | Wire::GrpcGzip | Wire::GrpcZstd => {
-                let endpoint = Endpoint::from_shared(server.grpc.clone()).expect("the server told its address");
-                let channel = endpoint.initial_stream_window_size(4 << 20).connect().await.expect("the server listens");
-                let grpc = Grpc::new(channel);
-                let grpc = match wire {
-                    Wire::GrpcGzip => grpc.send_compressed(CompressionEncoding::Gzip),
-                    Wire::GrpcZstd => grpc.send_compressed(CompressionEncoding::Zstd),
-                    Wire::Grpc | Wire::HttpProtobuf | Wire::HttpGzip | Wire::HttpJson => grpc,
-                };
-                Self::Grpc { grpc, path: method }
+                let address = server.grpc.strip_prefix("http://").unwrap_or(&server.grpc);
+                let stream = TcpStream::connect(address).await.expect("the server listens");
+                stream.set_nodelay(true).expect("a socket of TCP");
+                let (sender, connection) =
+                    http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("the server speaks HTTP/2");
+                tokio::spawn(connection);
+                Self::Grpc { sender, url: format!("http://{address}{method}"), coding }
             }
             Wire::HttpProtobuf | Wire::HttpGzip | Wire::HttpJson => {
                 let client = reqwest::Client::builder().pool_max_idle_per_host(1).build().expect("the settings are good");
                 let media_type = if wire == Wire::HttpJson { "application/json" } else { "application/x-protobuf" };
-                Self::Http { client, url: format!("{}{path}", server.http), media_type, coding: (wire == Wire::HttpGzip).then_some("gzip") }
+                Self::Http { client, url: format!("{}{path}", server.http), media_type, coding }
             }
         }
     }
 
     async fn send(&mut self, body: Bytes) -> Answer {
         match self {
-            Self::Grpc { grpc, path } => {
-                if grpc.ready().await.is_err() {
+            Self::Grpc { sender, url, coding } => {
+                let request = hyper::Request::post(&*url).header(CONTENT_TYPE, "application/grpc").header("te", "trailers");
+                let request = if let Some(coding) = coding { request.header("grpc-encoding", *coding) } else { request };
+                let request = request.body(Full::new(body)).expect("a request with a few headers");
+                let Ok(answer) = sender.send_request(request).await else { return Answer::Retryable };
+                let (head, body) = answer.into_parts();
+                let Ok(body) = body.collect().await else { return Answer::Retryable };
+                let trailers = body.trailers().and_then(Status::from_header_map);
+                let Some(status) = trailers.or_else(|| Status::from_header_map(&head.headers)) else { return Answer::ForGood };
+                if status.code() == Code::Ok {
+                    return Answer::Acknowledged;
+                }
+                if status.code() == Code::Unavailable {
                     return Answer::Retryable;
                 }
-                match grpc.unary(tonic::Request::new(body), http_path(path), Raw).await {
-                    Ok(_) => Answer::Acknowledged,
-                    Err(status) if status.code() == Code::Unavailable => Answer::Retryable,
-                    Err(status) => {
-                        crate::say(&format!("refused: {status:?}"));
-                        Answer::ForGood
-                    }
-                }
+                crate::say(&format!("refused: {status:?}"));
+                Answer::ForGood
             }
             Self::Http { client, url, media_type, coding } => {
                 let mut request = client.post(&*url).header("content-type", *media_type).body(body);
@@ -163,48 +196,6 @@ impl Client {
                 }
             }
         }
-    }
-}
-
-fn http_path(path: &'static str) -> tonic::codegen::http::uri::PathAndQuery {
-    tonic::codegen::http::uri::PathAndQuery::from_static(path)
-}
-
-/// Sends and takes bytes as they are.
-#[derive(Debug, Clone, Copy)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = tonic::Status;
-
-    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
-        out.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = tonic::Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, tonic::Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }
 
@@ -243,7 +234,7 @@ pub(crate) async fn closed_loop(server: &Server, wire: Wire, payload: Payload, c
                     if over {
                         return;
                     }
-                    let body = wire.pack(payload.lock().await.next(wire));
+                    let body = payload.lock().await.next(wire);
                     loop {
                         let sent = Instant::now();
                         let answer = client.send(body.clone()).await;
@@ -278,7 +269,7 @@ pub(crate) async fn open_loop(server: &Server, mut payload: Payload, records_per
         if start.elapsed() >= lasting {
             break;
         }
-        let body: Bytes = payload.next(Wire::Grpc).into();
+        let body = payload.next(Wire::Grpc);
         tokio::time::sleep_until(due.into()).await;
         let (mut client, tally, scheduled) = (clients[number % clients.len()].clone(), tally.clone(), due);
         senders.spawn(async move {

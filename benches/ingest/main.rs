@@ -100,7 +100,10 @@ const COLUMNS: &str = "CPU us/record   records/s   B/record   peak MiB   (median
 
 impl Cost {
     /// Processor time until all of it is committed.
-    async fn of(server: Server, wire: Wire, payload: Payload, requests: u64) -> Self {
+    async fn of(server: Server, wire: Wire, mut payload: Payload, requests: u64) -> Self {
+        if wire.is_slow_to_make() {
+            payload.make_ready(wire, requests);
+        }
         let before = server.cpu();
         let (table, batch) = (payload.signal.table(), payload.records() as u64);
         let crowd = Crowd { connections: 4, in_flight: 2 };
@@ -132,7 +135,7 @@ impl Cost {
 async fn cost() {
     say(&format!("cost: {BATCH} spans of {:.0} bytes a request, 4 connections with 2 in flight", payload(BATCH, 1).bytes_per_record()));
     say(&format!("  wire               {COLUMNS}"));
-    for wire in [Wire::Grpc, Wire::GrpcGzip, Wire::GrpcZstd, Wire::HttpProtobuf, Wire::HttpGzip, Wire::HttpJson] {
+    for wire in Wire::ALL {
         let requests = if wire == Wire::HttpJson { 200 } else { 1_000 };
         let mut costs = Vec::new();
         for run in 0..RUNS {
@@ -142,20 +145,23 @@ async fn cost() {
     }
 }
 
-/// Beside another build of the same program, in turn, over gRPC: what a change does to the processor time of a span.
+/// Beside another build of the same program, in turn, over gRPC or what `WIRE` names: what a change does to the processor time of a span.
 async fn against() {
     let Some(build) = std::env::var_os("BASELINE").map(PathBuf::from).filter(|build| build.exists()) else {
         say("against: left out; BASELINE names no other build of haldane");
         return;
     };
-    say(&format!("against {}: {BATCH} spans a request over gRPC, 4 connections with 2 in flight, {PAIRS} pairs", build.display()));
+    let asked = std::env::var_os("WIRE").unwrap_or_else(|| Wire::Grpc.name().into());
+    let wire = Wire::ALL.into_iter().find(|wire| asked == wire.name()).expect("WIRE is a name that `cost` prints");
+    let (name, build_name) = (wire.name(), build.display());
+    say(&format!("against {build_name}: {BATCH} spans a request over {name}, 4 connections with 2 in flight, {PAIRS} pairs"));
     say(&format!("  build              {COLUMNS}"));
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for run in 0..PAIRS {
-        ours.push(Cost::of(Server::start(&folder()), Wire::Grpc, payload(BATCH, run), 400).await);
+        ours.push(Cost::of(Server::start(&folder()), wire, payload(BATCH, run), 400).await);
         let _ = std::fs::remove_dir_all(folder());
         let other = Server::start_build(&folder(), &build, &[]);
-        theirs.push(Cost::of(other, Wire::Grpc, payload(BATCH, run), 400).await);
+        theirs.push(Cost::of(other, wire, payload(BATCH, run), 400).await);
     }
     Cost::say_median("this", &ours);
     Cost::say_median("the other", &theirs);

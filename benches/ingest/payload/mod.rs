@@ -4,6 +4,9 @@ mod logs;
 mod metrics;
 mod spans;
 
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -103,6 +106,7 @@ pub(crate) struct Payload {
     sent: u64,
     clock_ns: u64,
     random: StdRng,
+    ready: VecDeque<Bytes>,
 }
 
 impl Payload {
@@ -114,7 +118,7 @@ impl Payload {
             Signal::Metrics => metrics::template(records, &mut random),
         };
         let templates = (0..TEMPLATES).map(template).collect();
-        Self { signal, templates, records, sent: 0, clock_ns: now_ns, random }
+        Self { signal, templates, records, sent: 0, clock_ns: now_ns, random, ready: VecDeque::new() }
     }
 
     pub(crate) fn records(&self) -> usize {
@@ -126,10 +130,19 @@ impl Payload {
         bytes as f64 / (self.records * TEMPLATES) as f64
     }
 
+    /// Makes the next requests now, or the server would wait for a sender that is slow to make them.
+    pub(crate) fn make_ready(&mut self, wire: Wire, requests: u64) {
+        self.ready = (0..requests).map(|_| self.made(wire)).collect();
+    }
+
     /// The next request, with ids that were never sent before.
-    pub(crate) fn next(&mut self, wire: Wire) -> Vec<u8> {
+    pub(crate) fn next(&mut self, wire: Wire) -> Bytes {
+        self.ready.pop_front().unwrap_or_else(|| self.made(wire))
+    }
+
+    fn made(&mut self, wire: Wire) -> Bytes {
         let body = self.next_protobuf();
-        if wire == Wire::HttpJson { spans::to_json(&body) } else { body }
+        wire.pack(if wire == Wire::HttpJson { spans::to_json(&body) } else { body })
     }
 
     fn next_protobuf(&mut self) -> Vec<u8> {

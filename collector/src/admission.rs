@@ -8,7 +8,7 @@
 //! - within a service, a peer may hold at most three times what it leaves of the service's share: 27/40 of the budget when nobody else is there, as
 //!   one large request needs it;
 //! - a peer may hold at most three times what it leaves of the token's share, however many services its connections name;
-//! - a peer that holds something for a service begins nothing more for it once a third of the budget is taken: more small requests in flight bring no speed, only memory;
+//! - a peer that holds something for a service begins nothing more for it once a fifth of the budget is taken: more small requests in flight bring no speed, only memory;
 //! - who waits is served in turn, one grant for each service of each peer; within these, requests that have been begun go before new ones.
 //!
 //! The shares are those of "dynamic thresholds" for shared buffers (Choudhury and Hahne, 1998), with a factor of three.
@@ -195,7 +195,7 @@ enum Step {
 
 impl Books {
     fn step(&self, begun: bool) -> Step {
-        if begun { Step::Next } else { Step::First { leaves: self.bytes_max / 3 * 2 } }
+        if begun { Step::Next } else { Step::First { leaves: self.bytes_max / 5 * 4 } }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -396,7 +396,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn small_requests_of_a_peer_stop_at_a_third_of_the_budget_and_one_large_one_still_fits() {
+    async fn small_requests_of_a_peer_stop_at_a_fifth_of_the_budget_and_one_large_one_still_fits() {
         let admission = Admission::new(130, Duration::ZERO);
         let mut small = Vec::new();
         loop {
@@ -406,7 +406,7 @@ pub(crate) mod tests {
             }
             small.push(request);
         }
-        assert_eq!(admission.bytes_in_flight(), 40, "50 would leave less than 86");
+        assert_eq!(admission.bytes_in_flight(), 20, "30 would leave less than 104");
         assert_eq!(small[0].grow(20).await, Ok(()), "what has been begun goes on");
         assert_eq!(admission.begin(source("a", 2)).grow(10).await, Ok(()), "another peer begins");
         drop(small);

@@ -14,7 +14,7 @@ use crate::config::CollectorConfig;
 /// How often a table is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A table with less than this part of the room is left alone when it gets narrow.
-const CROWD: usize = 8;
+const CROWD: usize = 16;
 /// After a failure a table is tried again after this long, then twice that, and so on,
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// up to this.

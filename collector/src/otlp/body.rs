@@ -2,6 +2,7 @@
 //!
 //! Always holds: what is in memory is admitted. Room for a body whose length is known is asked for at once, so that senders do not block each other
 //! with halves of bodies; while it is decompressed, what has been used up of it is let go of, so that both forms are held only as far as they overlap.
+//! Before any of it is read, room is asked for as much as the sender's last body had: what has to wait stays with the sender, but for the window.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -14,7 +15,6 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 
-use super::room::Room;
 use crate::admission::{Admitted, Overloaded};
 
 /// Decompressed bytes are admitted in steps of this size.
@@ -105,6 +105,7 @@ pub(super) enum BodyError {
 #[derive(Debug)]
 pub(super) struct Raw {
     pub(super) chunks: VecDeque<Bytes>,
+    pub(super) bytes: usize,
     pub(super) admitted: Admitted,
 }
 
@@ -120,19 +121,19 @@ pub(super) enum Announced {
 /// What has come of a body. One that is not compressed is put together as it comes, while what was read is still at hand and before more is read to
 /// the same place; of another the pieces are kept, to be let go of one by one.
 enum Arrived {
-    Whole(Option<Room>),
+    Whole(BytesMut),
     Pieces(VecDeque<Bytes>),
 }
 
 impl Arrived {
     fn new(coding: Coding) -> Self {
-        if coding == Coding::Identity { Self::Whole(None) } else { Self::Pieces(VecDeque::new()) }
+        if coding == Coding::Identity { Self::Whole(BytesMut::new()) } else { Self::Pieces(VecDeque::new()) }
     }
 
     /// The body's first bytes, when these come next.
     fn header_with(&self, data: &[u8]) -> Option<[u8; FRAME_BYTES]> {
         match self {
-            Self::Whole(whole) => first_of(whole.iter().map(AsRef::as_ref).chain([data])),
+            Self::Whole(whole) => first_of([whole, data]),
             Self::Pieces(pieces) => first_of(pieces.iter().map(|piece| &piece[..]).chain([data])),
         }
     }
@@ -141,7 +142,6 @@ impl Arrived {
     fn add(&mut self, data: Bytes, expected: usize) {
         match self {
             Self::Whole(whole) => {
-                let whole = whole.get_or_insert_with(|| Room::of(expected)).bytes();
                 whole.reserve(expected.saturating_sub(whole.len()));
                 whole.extend_from_slice(&data);
             }
@@ -151,23 +151,26 @@ impl Arrived {
 
     fn finish(self) -> VecDeque<Bytes> {
         match self {
-            Self::Whole(whole) => whole.map(Room::finish).into_iter().collect(),
+            // What is left of the room is not admitted any more.
+            Self::Whole(whole) if whole.capacity() - whole.len() > whole.len() / 8 => VecDeque::from([Bytes::copy_from_slice(&whole)]),
+            Self::Whole(whole) => VecDeque::from([whole.freeze()]),
             Self::Pieces(pieces) => pieces,
         }
     }
 }
 
-/// Reads a whole body. When it is refused, the rest is read and thrown away, so that the sender can read the answer.
+/// Reads a whole body, of which so many bytes are expected. When it is refused, the rest is read and thrown away, so that the sender can read the answer.
 pub(super) async fn read(
     mut body: Body,
     limits: Limits,
     (coding, announced): (Coding, Announced),
+    expected: usize,
     mut admitted: Admitted,
 ) -> Result<Raw, BodyError> {
-    let reading = collect(&mut body, limits.bytes_max, (coding, announced), &mut admitted);
+    let reading = collect(&mut body, limits.bytes_max, (coding, announced), expected, &mut admitted);
     let read = tokio::time::timeout(limits.timeout, reading).await.unwrap_or(Err(BodyError::Slow { timeout: limits.timeout }));
     match read {
-        Ok(chunks) => Ok(Raw { chunks, admitted }),
+        Ok((chunks, bytes)) => Ok(Raw { chunks, bytes, admitted }),
         Err(error) => {
             drop(admitted);
             if matches!(error, BodyError::TooLarge { .. } | BodyError::Overloaded(_)) {
@@ -196,10 +199,11 @@ async fn collect(
     body: &mut Body,
     bytes_max: usize,
     (coding, announced): (Coding, Announced),
+    expected: usize,
     admitted: &mut Admitted,
-) -> Result<VecDeque<Bytes>, BodyError> {
+) -> Result<(VecDeque<Bytes>, usize), BodyError> {
     let mut arrived = Arrived::new(coding);
-    let (mut bytes, mut reserved) = (0_usize, 0_usize);
+    let mut bytes = 0_usize;
     let most = match announced {
         Announced::ByHeader => bytes_max,
         Announced::ByFrame => bytes_max.saturating_add(FRAME_BYTES),
@@ -208,6 +212,8 @@ async fn collect(
     if length.is_some_and(|length| length > most) {
         return Err(BodyError::TooLarge { max: bytes_max });
     }
+    let mut reserved = length.unwrap_or(expected).min(most);
+    admitted.grow(reserved).await?;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Cut)?.into_data() else { continue };
         bytes = bytes.saturating_add(data.len());
@@ -221,6 +227,12 @@ async fn collect(
             if length.is_some_and(|length| length > most) {
                 return Err(BodyError::TooLarge { max: bytes_max });
             }
+            if let Some(length) = length {
+                // Less than it needs is given back too, so that the whole is asked for at once.
+                let kept = if length > reserved { 0 } else { length };
+                admitted.shrink(reserved - kept);
+                reserved = kept;
+            }
         }
         if bytes > reserved {
             let wanted = bytes.max(length.unwrap_or_else(|| (reserved + AHEAD_BYTES).min(most)));
@@ -230,7 +242,7 @@ async fn collect(
         arrived.add(data, reserved);
     }
     admitted.shrink(reserved - bytes);
-    Ok(arrived.finish())
+    Ok((arrived.finish(), bytes))
 }
 
 /// A chunk shorter than this is copied: by itself it would hold the whole buffer that it was read into.
@@ -286,7 +298,7 @@ impl Read for Chunks {
 
 /// The body in one piece, as it was before it was compressed.
 pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Result<(Bytes, Admitted), BodyError> {
-    let bytes = raw.chunks.iter().map(Bytes::len).sum::<usize>();
+    let bytes = raw.bytes;
     if coding == Coding::Identity || bytes == 0 {
         return Ok((join(raw.chunks, bytes), raw.admitted));
     }
@@ -295,8 +307,7 @@ pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Re
     if coding == Coding::Snappy && peek(&raw.chunks).is_none_or(|first| !first.starts_with(SNAPPY_FRAMED)) {
         return unpack_snappy_block(raw, bytes, bytes_max).await;
     }
-    let mut room = Room::of(expected(coding, &raw.chunks, bytes).min(bytes_max));
-    let whole = room.bytes();
+    let mut whole = Vec::with_capacity(expected(coding, &raw.chunks, bytes).min(bytes_max));
     let chunks = Chunks { chunks: std::mem::take(&mut raw.chunks), used_up: used_up.clone() };
     let mut decoder: Box<dyn Read + Send> = match coding {
         Coding::Identity | Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(chunks)),
@@ -312,13 +323,14 @@ pub(super) async fn unpack(mut raw: Raw, coding: Coding, bytes_max: usize) -> Re
     loop {
         let start = whole.len();
         let step = u64::try_from(STEP_BYTES).unwrap_or(u64::MAX);
-        let read = decoder.by_ref().take(step).read_to_end(whole).map_err(corrupt)?;
+        let read = decoder.by_ref().take(step).read_to_end(&mut whole).map_err(corrupt)?;
         raw.admitted.shrink(used_up.swap(0, Ordering::Relaxed));
         if whole.len() > bytes_max {
             return Err(BodyError::TooLarge { max: bytes_max });
         }
         if read == 0 {
-            return Ok((room.finish(), raw.admitted));
+            whole.shrink_to_fit();
+            return Ok((whole.into(), raw.admitted));
         }
         if whole.len() > LARGE_BYTES && alone.is_none() {
             alone = LARGE.acquire().await.ok();
@@ -377,16 +389,82 @@ fn join(mut chunks: VecDeque<Bytes>, bytes: usize) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::pin::pin;
+    use std::sync::atomic::AtomicBool;
+
+    use futures::{poll, stream};
+
     use super::*;
+    use crate::admission::{Admission, Source};
+
+    fn begin(admission: &Admission, peer: u8) -> Admitted {
+        admission.begin(Source { token: "t".into(), service: None, peer: IpAddr::V4(Ipv4Addr::new(10, 0, 0, peer)) })
+    }
+
+    /// A message of 400 bytes, and whether any of it has been read.
+    fn framed() -> (Body, Arc<AtomicBool>) {
+        let read = Arc::new(AtomicBool::new(false));
+        let told = read.clone();
+        let pieces = [&[0, 0, 0, 1, 0x90][..], &[7; 300], &[8; 100]].into_iter().map(move |piece| {
+            told.store(true, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Bytes::from(piece))
+        });
+        (Body::from_stream(stream::iter(pieces)), read)
+    }
+
+    const BY_FRAME: (Coding, Announced) = (Coding::Identity, Announced::ByFrame);
+
+    #[tokio::test]
+    async fn of_a_body_that_waits_for_room_nothing_is_read() {
+        let admission = Admission::new(1_000, Duration::from_secs(2));
+        let mut hog = begin(&admission, 1);
+        hog.grow(600).await.unwrap();
+        let (mut body, read) = framed();
+        let mut admitted = begin(&admission, 2);
+        let mut reading = pin!(collect(&mut body, 1 << 20, BY_FRAME, 405, &mut admitted));
+        assert!(poll!(&mut reading).is_pending());
+        assert!(!read.load(Ordering::Relaxed));
+        drop(hog);
+        assert_eq!(reading.await.unwrap().1, 405);
+        assert_eq!(admission.bytes_in_flight(), 405);
+    }
+
+    #[tokio::test]
+    async fn a_body_longer_than_expected_holds_nothing_while_it_waits_for_the_whole() {
+        let admission = Admission::new(1_000, Duration::from_secs(2));
+        let mut hog = begin(&admission, 1);
+        hog.grow(600).await.unwrap();
+        let (mut body, read) = framed();
+        let mut admitted = begin(&admission, 2);
+        let mut reading = pin!(collect(&mut body, 1 << 20, BY_FRAME, 100, &mut admitted));
+        assert!(poll!(&mut reading).is_pending());
+        assert!(read.load(Ordering::Relaxed));
+        assert_eq!(admission.bytes_in_flight(), 600);
+        drop(hog);
+        assert_eq!(reading.await.unwrap().1, 405);
+        assert_eq!(admission.bytes_in_flight(), 405);
+    }
+
+    #[tokio::test]
+    async fn a_body_shorter_than_expected_gives_the_rest_back() {
+        let admission = Admission::new(10_000, Duration::ZERO);
+        let (mut body, _) = framed();
+        let mut admitted = begin(&admission, 1);
+        collect(&mut body, 1 << 20, BY_FRAME, 5_000, &mut admitted).await.unwrap();
+        assert_eq!(admission.bytes_in_flight(), 405);
+    }
 
     #[test]
-    fn the_header_of_a_body_is_found_in_whatever_pieces_it_comes() {
+    fn a_body_holds_no_more_room_than_it_has_bytes() {
         let mut arrived = Arrived::new(Coding::Identity);
         assert_eq!(arrived.header_with(b"\0\0\0"), None);
         arrived.add(Bytes::from_static(b"\0\0\0"), AHEAD_BYTES);
         assert_eq!(arrived.header_with(b"\x01\x02rest"), Some([0, 0, 0, 1, 2]));
         arrived.add(Bytes::from_static(b"\x01\x02rest"), AHEAD_BYTES);
-        assert_eq!(arrived.finish(), [&b"\0\0\0\x01\x02rest"[..]]);
+        let whole = arrived.finish().pop_front().unwrap().try_into_mut().unwrap();
+        assert!(whole.capacity() < 100, "{}", whole.capacity());
+        assert_eq!(whole, b"\0\0\0\x01\x02rest"[..]);
     }
 
     #[test]

@@ -83,8 +83,8 @@ fn unimplemented(message: String) -> Refused {
 /// The message of a body that must hold just one, and how it is compressed.
 pub(super) fn unframe(mut raw: Raw, coding: Coding) -> Result<(Raw, Coding), BodyError> {
     let [flag, length @ ..] = body::peek(&raw.chunks).ok_or(BodyError::Frame("it is shorter than a message's header"))?;
-    let bytes = raw.chunks.iter().map(Bytes::len).sum::<usize>() - FRAME_BYTES;
-    if u32::try_from(bytes) != Ok(u32::from_be_bytes(length)) {
+    raw.bytes -= FRAME_BYTES;
+    if u32::try_from(raw.bytes) != Ok(u32::from_be_bytes(length)) {
         return Err(BodyError::Frame("it is shorter or longer than its header says"));
     }
     let mut header = FRAME_BYTES;

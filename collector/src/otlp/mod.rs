@@ -10,7 +10,6 @@ pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod json;
 mod messages;
-mod room;
 mod sender;
 mod serve;
 mod status;
@@ -89,8 +88,7 @@ impl Door {
             self.intake.counters.refused(asked.signal, &token, refused.reason, refused.retry);
             return Err(refused);
         }
-        let source = sender.source(token.clone());
-        let taken = self.take_from(source, asked, body).await;
+        let taken = self.take_from(sender, sender.source(token.clone()), asked, body).await;
         match &taken {
             Ok(accepted) => {
                 sender.spoke(&accepted.speaker);
@@ -109,9 +107,10 @@ impl Door {
         taken.map(|accepted| accepted.rejected.map(|rejected| Rejected { message: shortened(rejected.message), ..rejected }))
     }
 
-    async fn take_from(&self, source: Source, asked: &Asked, body: Body) -> Result<Accepted, Refused> {
+    async fn take_from(&self, sender: &Sender, source: Source, asked: &Asked, body: Body) -> Result<Accepted, Refused> {
         let admitted = self.intake.admission.begin(source);
-        let raw = body::read(body, self.limits, (asked.coding, asked.announced), admitted).await?;
+        let raw = body::read(body, self.limits, (asked.coding, asked.announced), sender.body_bytes(), admitted).await?;
+        sender.sent(raw.bytes);
         let (raw, coding) = match asked.announced {
             Announced::ByHeader => (raw, asked.coding),
             Announced::ByFrame => grpc::unframe(raw, asked.coding)?,

@@ -26,7 +26,9 @@ use crate::config::CollectorConfig;
 
 /// What a sender may send ahead of what has been read, for one call. A connection has as much for each of its calls: with less, calls that wait for
 /// room would use it up, and those that have room could not get the rest of their bodies.
-const STREAM_WINDOW: u32 = 64 << 10;
+const STREAM_WINDOW: u32 = 128 << 10;
+/// What a sender may send in one piece: the smaller the pieces, the more often something is read. Some send pieces of 16 KiB whatever is said here.
+const FRAME: u32 = 64 << 10;
 /// What is read ahead on a connection of HTTP/1.1.
 const READ_AHEAD: usize = 64 << 10;
 /// No connection needs more calls at once; it keeps the window within what HTTP/2 knows.
@@ -73,6 +75,7 @@ impl Connections {
             .http2()
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
+            .max_frame_size(FRAME)
             .initial_connection_window_size(STREAM_WINDOW * self.streams_max)
             .max_concurrent_streams(self.streams_max)
             .max_header_list_size(HEADERS_BYTES_MAX)

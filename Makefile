@@ -24,8 +24,9 @@ demo: need-rust ## Runs the shop, plays good and bad releases, and shows how the
 clients: ## Installs what the tests talk to: SDKs, drivers and deploy tools' own code.
 	sh tests/setup.sh
 
+# Where snapshots are is said, because a test program of a target folder that several clones share may have been built in another one.
 test: need-rust clients ## Runs all tests, with real SDKs and on real telemetry.
-	$(CARGO) test --locked --workspace
+	INSTA_WORKSPACE_ROOT="$(CURDIR)" $(CARGO) test --locked --workspace
 
 kill-test: need-rust ## Kills a server under load again and again, and looks that nothing is lost or doubled. KILLS=200 SEED=1
 	KILLS=$(or $(KILLS),200) $(CARGO) test --locked --workspace --test it -- --nocapture kills_at_any_moment

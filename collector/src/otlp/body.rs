@@ -402,6 +402,14 @@ mod tests {
         admission.begin(Source { token: "t".into(), service: None, peer: IpAddr::V4(Ipv4Addr::new(10, 0, 0, peer)) })
     }
 
+    /// With room for 100 bytes of another peer, but not for 405.
+    async fn crowded() -> (Admission, Admitted) {
+        let admission = Admission::new(1_000, Duration::from_secs(2));
+        let mut hog = begin(&admission, 1);
+        hog.grow(600).await.unwrap();
+        (admission, hog)
+    }
+
     /// A message of 400 bytes, and whether any of it has been read.
     fn framed() -> (Body, Arc<AtomicBool>) {
         let read = Arc::new(AtomicBool::new(false));
@@ -417,9 +425,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_a_body_that_waits_for_room_nothing_is_read() {
-        let admission = Admission::new(1_000, Duration::from_secs(2));
-        let mut hog = begin(&admission, 1);
-        hog.grow(600).await.unwrap();
+        let (admission, hog) = crowded().await;
         let (mut body, read) = framed();
         let mut admitted = begin(&admission, 2);
         let mut reading = pin!(collect(&mut body, 1 << 20, BY_FRAME, 405, &mut admitted));
@@ -432,9 +438,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_longer_than_expected_holds_nothing_while_it_waits_for_the_whole() {
-        let admission = Admission::new(1_000, Duration::from_secs(2));
-        let mut hog = begin(&admission, 1);
-        hog.grow(600).await.unwrap();
+        let (admission, hog) = crowded().await;
         let (mut body, read) = framed();
         let mut admitted = begin(&admission, 2);
         let mut reading = pin!(collect(&mut body, 1 << 20, BY_FRAME, 100, &mut admitted));

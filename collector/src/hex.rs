@@ -24,7 +24,7 @@ fn pair(byte: u8) -> [u8; 2] {
 
 /// Computed, not looked up, so that the digits of an id are made all at once.
 #[inline]
-fn digit(number: u8) -> u8 {
+const fn digit(number: u8) -> u8 {
     number + if number < 10 { b'0' } else { b'a' - 10 }
 }
 
@@ -33,23 +33,34 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| pair(*byte)).map(char::from).collect()
 }
 
-/// The bytes of an even number of hex digits.
-pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    digits.chunks_exact(2).map(|pair| Some(value_of(pair[0])? << 4 | value_of(pair[1])?)).collect()
+/// Appends the bytes of an even number of hex digits; `None` when it is something else, and what was appended then says nothing.
+pub(crate) fn decode(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
+    let (pairs, odd) = text.as_bytes().as_chunks::<2>();
+    // One look at the end tells whether all were digits: `NONE` has bits that no value has.
+    let mut seen = 0;
+    bytes.extend(pairs.iter().map(|pair| {
+        let [high, low] = pair.map(|digit| VALUES[usize::from(digit)]);
+        seen |= high | low;
+        high << 4 | low
+    }));
+    (odd.is_empty() && seen < 16).then_some(())
 }
 
-fn value_of(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// Stands for what is no digit.
+const NONE: u8 = 0xff;
+
+/// The values of digits.
+static VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = digit(value);
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
     }
-}
+    values
+};
 
 #[cfg(test)]
 mod tests {
@@ -57,9 +68,12 @@ mod tests {
 
     #[test]
     fn both_cases_are_read_and_lower_case_is_written() {
-        assert_eq!(encode(&decode("00aBfF").unwrap()), "00abff");
-        assert_eq!(decode("abc"), None);
-        assert_eq!(decode("0g"), None);
+        let mut bytes = vec![7];
+        decode("00aBfF", &mut bytes).unwrap();
+        assert_eq!(encode(&bytes), "0700abff");
+        for wrong in ["abc", "0g", "g0", "0/", "0:", "0@", "0G", "0`", "ä"] {
+            assert_eq!(decode(wrong, &mut bytes), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -2,20 +2,21 @@
 //!
 //! Always holds: a body is read whole or refused. After [`decode`] the body is protobuf that this module's walk can read, so turning its records into
 //! rows cannot fail, and gives the same rows each time: replaying the log repeats what was acknowledged. No tree of objects is built: records
-//! are slices of the body. What the walk does not take (JSON, and protobuf as no encoder writes it) is brought into its form by a full decoder.
+//! are slices of the body. JSON becomes protobuf first; protobuf as no encoder writes it is brought into the walk's form by a full decoder.
 //! Left out on purpose: what is made of the records, and any thought of how a request arrived.
 
 mod check;
 pub(crate) mod envelope;
 pub(crate) mod log;
 pub(crate) mod metric;
+pub(crate) mod schema;
 pub(crate) mod span;
 mod speaker;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;
 mod weight;
-mod wire;
+pub(crate) mod wire;
 
 use bytes::Bytes;
 use haldane_store::{Classified, Fault};
@@ -91,12 +92,13 @@ impl From<prost::DecodeError> for DecodeError {
 /// When it is not what its encoding says, or its rows would take more than `expanded_bytes_max`.
 pub(crate) fn decode(request: &Request, expanded_bytes_max: u64) -> Result<Checked, DecodeError> {
     let signal = request.signal;
-    let (body, tally) = match request.encoding {
-        Encoding::Protobuf => match check::check(signal, &request.body) {
-            Ok(tally) => (request.body.clone(), tally),
-            Err(Irregular) => regular(signal, rewrite(signal, request.body.clone())?)?,
-        },
-        Encoding::Json => regular(signal, from_json(signal, &request.body)?)?,
+    let body = match request.encoding {
+        Encoding::Protobuf => request.body.clone(),
+        Encoding::Json => json::to_protobuf(signal, &request.body)?.into(),
+    };
+    let (body, tally) = match check::check(signal, &body) {
+        Ok(tally) => (body, tally),
+        Err(Irregular) => regular(signal, rewrite(signal, body)?)?,
     };
     let expanded_bytes = tally.repeated_bytes.saturating_add(u64::try_from(body.len()).unwrap_or(u64::MAX));
     if expanded_bytes > expanded_bytes_max {
@@ -121,25 +123,6 @@ fn rewrite(signal: Signal, body: Bytes) -> Result<Bytes, DecodeError> {
         Signal::Traces => ExportTraceServiceRequest::decode(body)?.encode_to_vec(),
         Signal::Metrics => ExportMetricsServiceRequest::decode(body)?.encode_to_vec(),
         Signal::Logs => ExportLogsServiceRequest::decode(body)?.encode_to_vec(),
-    }
-    .into())
-}
-
-fn from_json(signal: Signal, body: &[u8]) -> Result<Bytes, DecodeError> {
-    match read_json(signal, body) {
-        Err(error @ json::JsonError::Syntax(_)) => match json::with_whole_characters(body) {
-            Some(mended) => Ok(read_json(signal, &mended)?),
-            None => Err(error.into()),
-        },
-        read => Ok(read?),
-    }
-}
-
-fn read_json(signal: Signal, body: &[u8]) -> Result<Bytes, json::JsonError> {
-    Ok(match signal {
-        Signal::Traces => json::traces(body)?.encode_to_vec(),
-        Signal::Metrics => json::metrics(body)?.encode_to_vec(),
-        Signal::Logs => json::logs(body)?.encode_to_vec(),
     }
     .into())
 }

@@ -132,6 +132,15 @@ fn text_that_was_cut_within_a_character_is_taken() {
     assert!(matches!(broken, DecodeError::Json(_)), "{broken:?}");
 }
 
+/// The walk takes one value only, the full decoder the last of them.
+#[test]
+fn of_two_kinds_of_value_in_json_the_last_counts() {
+    let body = |value: &str| format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{value}}}]}}]}}]}}"#);
+    let rows = |value: &str| rows_of_checked(&[decode(&json_request(Signal::Logs, &body(value)), LIMIT).unwrap()]);
+    assert_eq!(rows(r#"{"stringValue":"a","intValue":null,"boolValue":false}"#), rows(r#"{"boolValue":false}"#));
+    assert_eq!(rows(r#"{"arrayValue":{},"stringValue":""}"#), rows(r#"{"stringValue":""}"#));
+}
+
 #[test]
 fn what_is_not_decodable_is_refused_whole() {
     let bad = Request { signal: Signal::Traces, encoding: Encoding::Protobuf, body: vec![0x0a, 0xff].into() };
@@ -240,6 +249,14 @@ proptest! {
         let body = changed(records.encode(), changes);
         for signal in Signal::ALL {
             assert_like_the_oracle(&Request { signal, encoding: Encoding::Protobuf, body: body.clone().into() })?;
+        }
+    }
+
+    #[test]
+    fn json_that_was_changed_anywhere_is_read_or_refused_as_json(records in generate::records(), changes in changes()) {
+        let body = changed(to_json::request(&records).body.to_vec(), changes);
+        for signal in Signal::ALL {
+            assert_like_the_oracle(&Request { signal, encoding: Encoding::Json, body: body.clone().into() })?;
         }
     }
 

@@ -58,14 +58,14 @@ impl Records {
 
 /// The records that can be stored, how many they are, and what was left out; `None` for what cannot be decoded.
 pub(crate) fn decode(Request { signal, encoding, body }: &Request) -> Option<(Records, u64, Option<Rejected>)> {
-    let body = body.clone();
-    let mut records = match (encoding, signal) {
-        (Encoding::Protobuf, Signal::Traces) => Records::Traces(Message::decode(body).ok()?),
-        (Encoding::Protobuf, Signal::Metrics) => Records::Metrics(Message::decode(body).ok()?),
-        (Encoding::Protobuf, Signal::Logs) => Records::Logs(Message::decode(body).ok()?),
-        (Encoding::Json, Signal::Traces) => Records::Traces(json::traces(&body).ok()?),
-        (Encoding::Json, Signal::Metrics) => Records::Metrics(json::metrics(&body).ok()?),
-        (Encoding::Json, Signal::Logs) => Records::Logs(json::logs(&body).ok()?),
+    let body = match encoding {
+        Encoding::Protobuf => body.clone(),
+        Encoding::Json => json::to_protobuf(*signal, body).ok()?.into(),
+    };
+    let mut records = match signal {
+        Signal::Traces => Records::Traces(Message::decode(body).ok()?),
+        Signal::Metrics => Records::Metrics(Message::decode(body).ok()?),
+        Signal::Logs => Records::Logs(Message::decode(body).ok()?),
     };
     let (kept, rejected) = check::check(&mut records);
     Some((records, kept, rejected))

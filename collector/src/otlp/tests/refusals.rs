@@ -13,7 +13,7 @@ async fn e1_e2_e3_an_invalid_request_is_400_with_a_status_that_says_where() {
     let dir = tempfile::tempdir().unwrap();
     let served = Served::start(dir.path()).await;
     for (body, says) in
-        [("[", "not valid JSON"), (r#"{"resourceSpans":[7]}"#, "resourceSpans[0] must be an object"), ("[]", "the body must be an object")]
+        [("{", "not valid JSON"), (r#"{"resourceSpans":[7]}"#, "resourceSpans[0] must be an object"), ("[]", "the body must be an object")]
     {
         let answer = http1(served.http, post("/v1/traces", &[JSON], body)).await;
         let (code, message) = answer.refusal();

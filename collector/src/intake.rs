@@ -6,7 +6,7 @@ use haldane_store::clock::SharedClock;
 use haldane_store::{Classified, Fault};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admission, Admitted};
+use crate::admission::{Admission, Admitted, Overloaded};
 use crate::decode::{self, Checked, DecodeError, Rejected, Speaker};
 use crate::request::{Encoding, Request};
 use crate::stats::{CollectorStats, Counters};
@@ -39,6 +39,9 @@ pub(crate) enum AcceptError {
     /// It can never be.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// There is no room for what it becomes.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// It is not durable.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -55,6 +58,7 @@ impl Classified for AcceptError {
         match self {
             Self::Decode(error) => error.fault(),
             Self::Append(error) => error.fault(),
+            Self::Overloaded(_) => Fault::Busy,
             Self::Stopping => Fault::Unavailable,
             Self::Lost(_) => Fault::Bug,
         }
@@ -75,12 +79,16 @@ pub(crate) struct Intake {
 
 impl Intake {
     /// Answers once the request is durable.
-    pub(crate) async fn accept(&self, request: Request, admitted: Admitted) -> Result<Accepted, AcceptError> {
+    pub(crate) async fn accept(&self, request: Request, mut admitted: Admitted) -> Result<Accepted, AcceptError> {
         if self.closed.is_cancelled() {
             return Err(AcceptError::Stopping);
         }
-        let signal = request.signal;
-        let mut checked = self.decode(&request).await?;
+        let (signal, arrived) = (request.signal, request.body.len());
+        let mut checked = self.decode(request).await?;
+        // JSON has become protobuf, which is half as long as a rule, and longer where it says little but numbers.
+        let kept_bytes = checked.body.len();
+        admitted.shrink(arrived.saturating_sub(kept_bytes));
+        admitted.grow(kept_bytes.saturating_sub(arrived)).await?;
         let (kept, rejected, speaker) = (checked.kept, checked.rejected.take(), std::mem::take(&mut checked.speaker));
         if kept > 0 {
             // What is logged is what the walk reads, so that a replay needs no other decoder.
@@ -101,13 +109,43 @@ impl Intake {
         }
     }
 
-    async fn decode(&self, request: &Request) -> Result<Checked, AcceptError> {
+    async fn decode(&self, request: Request) -> Result<Checked, AcceptError> {
         let max = self.expanded_bytes_max;
         if request.body.len() < LARGE_BODY_BYTES {
-            return Ok(decode::decode(request, max)?);
+            return Ok(decode::decode(&request, max)?);
         }
-        let request = request.clone();
         let decoded = tokio::task::spawn_blocking(move || decode::decode(&request, max)).await;
         Ok(decoded.map_err(AcceptError::Lost)??)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::tests::source;
+    use crate::request::Signal;
+    use crate::tests::fixture::json;
+    use crate::tests::world::Served;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn json_holds_as_much_room_as_the_protobuf_that_it_became() {
+        let point = |counts: &str| {
+            let histogram = format!(r#"{{"dataPoints":[{{"bucketCounts":[{counts}]}}]}}"#);
+            format!(r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"histogram":{histogram}}}]}}]}}]}}"#)
+        };
+        for body in [point("1,".repeat(100_000).trim_end_matches(',')), point(r#""1""#)] {
+            let dir = tempfile::tempdir().unwrap();
+            // Without room for rows none are made, and what is taken in is held.
+            let served = Served::start_with(dir.path(), |config| config.hot_bytes_max = 0).await;
+            let intake = &served.intake;
+            let request = json(Signal::Metrics, &body);
+            let becomes = decode::decode(&request, u64::MAX).unwrap().body.len();
+            let mut admitted = intake.admission.begin(source("test", 1));
+            admitted.grow(body.len()).await.unwrap();
+            intake.accept(request, admitted).await.unwrap();
+            assert_ne!(becomes, body.len());
+            assert_eq!(intake.admission.bytes_in_flight(), becomes, "{} bytes came", body.len());
+            served.stop().await;
+        }
     }
 }

@@ -55,8 +55,3 @@ pub struct Request {
     /// The body, decompressed.
     pub body: Bytes,
 }
-
-/// A body that has to be read into objects may take so much memory: some times its own length, and what smaller ones never reach.
-pub(crate) fn objects_bytes_max(body_bytes: usize) -> usize {
-    body_bytes.saturating_mul(8).saturating_add(64 << 20)
-}

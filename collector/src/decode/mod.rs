@@ -26,7 +26,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 
 use crate::otlp::json;
-use crate::request::{Encoding, Request, Signal, objects_bytes_max};
+use crate::request::{Encoding, Request, Signal};
 
 pub(crate) use check::{keeps_point, keeps_span, log_fault};
 pub(crate) use speaker::Speaker;
@@ -115,7 +115,7 @@ fn regular(signal: Signal, body: Bytes) -> Result<(Bytes, check::Tally), DecodeE
 
 /// Protobuf in any form it may have, as an encoder writes it.
 fn rewrite(signal: Signal, body: Bytes) -> Result<Bytes, DecodeError> {
-    let (bytes, max) = (weight::bytes_of(signal, &body), objects_bytes_max(body.len()));
+    let (bytes, max) = (weight::bytes_of(signal, &body), weight::bytes_max(body.len()));
     if bytes > max {
         return Err(DecodeError::Heavy { bytes, max });
     }

@@ -21,6 +21,11 @@ pub(super) fn bytes_of(signal: Signal, body: &[u8]) -> usize {
     bytes
 }
 
+/// A body may become so many: some times its own length, and what smaller ones never reach.
+pub(super) fn bytes_max(body_bytes: usize) -> usize {
+    body_bytes.saturating_mul(8).saturating_add(64 << 20)
+}
+
 fn add(shape: &Shape, message: &[u8], depth: usize, bytes: &mut usize) -> Result<(), Irregular> {
     if depth > DEPTH_MAX {
         return Err(Irregular);

@@ -259,12 +259,16 @@ async fn sustained() {
 
 /// Acknowledgements at a steady rate.
 async fn latency() {
-    for (rate, batch) in [(20_000.0, 512), (100_000.0, 512)] {
+    const SECONDS: u64 = 30;
+    for (rate, batch) in [(20_000, 512), (100_000, 512)] {
         let server = Server::start(&folder());
-        let outcome = load::open_loop(&server, payload(batch, 1), rate, Duration::from_secs(30)).await;
+        let mut payload = payload(batch, 1);
+        // Or a request would wait until the sender has made the next one.
+        payload.make_ready(Wire::Grpc, rate * SECONDS / batch as u64 + 1);
+        let outcome = load::open_loop(&server, payload, rate as f64, Duration::from_secs(SECONDS)).await;
         let at = |q: f64| percentile(&outcome, q);
         say(&format!(
-            "latency at {rate:.0} spans/s of {batch}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, refused {}, peak {:.0} MiB",
+            "latency at {rate} spans/s of {batch}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, refused {}, peak {:.0} MiB",
             at(0.5),
             at(0.99),
             at(1.0),

@@ -68,6 +68,7 @@ pub(super) fn comparison(check: &CheckVerdict) -> String {
     let value = |value: Option<f64>| match (value, check.unit.as_str()) {
         (None, _) => "–".to_owned(),
         (Some(value), "s") => format!("{:.0} ms", value * 1e3),
+        (Some(value), _) if check.name == "throughput" => format!("{value:.0}"),
         (Some(value), _) => format!("{:.2} %", value * 100.0),
     };
     let mut text = format!("{} → {}", value(check.baseline.value), value(check.canary.value));
